@@ -1,0 +1,64 @@
+"""The seam between worker and broker: what a worker asks of the log, beside the records that the driver brings.
+
+Both drivers implement it; so checkpoint, restore and fencing run the same code on Kafka and in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from streamproc.plan.model import Start
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic, by its logical name."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the broker says of a partition and of this job's place in it.
+
+    Args:
+        topic_id: the topic's identity; a topic that is made anew has another.
+        first: offset of the earliest record that is still there.
+        end: offset that the next record will get.
+        committed: the group's committed offset, or None.
+        manifest: the task's newest manifest, or None. Both are read after every open transaction has settled.
+    """
+
+    topic_id: str
+    first: int
+    end: int
+    committed: int | None
+    manifest: bytes | None
+
+
+class Log(Protocol):
+    """What a worker asks of the broker."""
+
+    def facts(self, partition: TopicPartition, task: str) -> Facts:
+        """See `Facts`.
+
+        Raises:
+            LogError: topic missing, broker not reachable within the limit, a transaction that does not settle.
+        """
+        ...
+
+    def start_offset(self, partition: TopicPartition, start: Start) -> int:
+        """Offset that a first start reads from."""
+        ...
+
+    def transact(self, offsets: Mapping[TopicPartition, int], manifests: Mapping[str, bytes | None]) -> None:
+        """Commit offsets and manifests (task id -> manifest, None forgets it) as one transaction. Offsets of all tasks
+        that are touched are always sent (law 5).
+
+        Raises:
+            Fenced: this member or producer is no longer the owner; nothing was committed.
+            LogError: not done within the limit; whether it took effect is unknown until `facts` is asked.
+        """
+        ...
