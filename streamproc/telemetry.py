@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -25,7 +26,11 @@ _SECRET_NAMES = (
 
 
 def configure(
-    *, secrets: Iterable[str] = (), stream: TextIO | None = None, json: bool | None = None, level: int = logging.INFO
+    *,
+    secrets: Iterable[str] = (),
+    stream: io.TextIOBase | None = None,
+    json: bool | None = None,
+    level: int = logging.INFO,
 ) -> None:
     """Set up the logs of this process; the standard library's loggers go the same way.
 
@@ -35,7 +40,7 @@ def configure(
         json: one JSON object a line; by default unless the stream is a terminal.
         level: what is logged, as in `logging`.
     """
-    out = stream or sys.stderr
+    out = stream or _Stderr()
     as_json = not out.isatty() if json is None else json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -70,6 +75,19 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class _Stderr(io.TextIOBase):
+    """Standard error as of each write: while something moves on the screen, lines go above it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 class Redact:

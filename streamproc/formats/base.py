@@ -44,3 +44,17 @@ class Format(Protocol):
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a batch at once; None is a tombstone."""
         ...
+
+
+DETAIL_LENGTH_MAX = 300
+"""Longest detail of a rejected message, in characters: payloads and exception texts may be of any size."""
+
+
+def clip(text: str, length: int = DETAIL_LENGTH_MAX) -> str:
+    """`text` in at most `length` characters, its line breaks as spaces.
+
+    >>> clip("a long text", 8)
+    'a lon...'
+    """
+    line = " ".join(text[: length * 4].split())
+    return line if len(line) <= length else line[: length - 3] + "..."

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 
 from streamproc.operators.batch import Batch
+
+OnFail = Literal["warn", "drop", "reject", "stop"]
+"""What becomes of a row that fails: passed on and counted, dropped, set aside in `<topology>__rejected`, or the run stops."""
 
 
 @dataclass(frozen=True, slots=True)

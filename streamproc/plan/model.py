@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 import polars as pl
 
+from streamproc.flow.nodes import Start as Start
 from streamproc.operators.base import Operator
-
-Start = Literal["earliest", "latest"] | datetime
 
 FAILED_SCHEMA: Mapping[str, pl.DataType] = {
     "topic": pl.String(),

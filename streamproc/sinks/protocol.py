@@ -12,13 +12,13 @@ Theory of operation. A table remembers three numbers for each task, atomically w
 against what it read. From then on every commit re-asserts v and epoch of *all* tasks it owns. Two commits on the same
 snapshot that name the same id can't both succeed, so a commit of an older owner is refused, however late it comes.
 
-**Expected v.** An owner knows the v of its tasks, since nobody else may change it. It looks again only when it must: after
-an exception, and on a fresh handle. Then it looks at the epoch first. A zombie may well find the v that it expects, because a
-claim leaves v as it is; the epoch tells.
+**Expected v.** An owner knows the v of its tasks, since nobody else may change it. It looks again only when it must:
+after an exception, and on a fresh handle. Then it looks at the epoch first. A zombie may well find the v that it
+expects, because a claim leaves v as it is; the epoch tells.
 
-**Outcomes.** A commit is done, refused or unknown. An exception does not say which: a connection may break after the commit has
-landed. So the table is read again; each commit carries the id of its writer, and what the table says decides. Nothing is
-ever committed twice because an answer was lost.
+**Outcomes.** A commit is done, refused or unknown. An exception does not say which: a connection may break after the
+commit has landed. So the table is read again; each commit carries the id of its writer, and what the table says
+decides. Nothing is ever committed twice because an answer was lost.
 
 All functions are pure. What they answer is carried out in `delta/`.
 """
@@ -81,11 +81,11 @@ def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
     | confirmed | table | then |
     |---|---|---|
     | of another table id | any | REMADE |
+    | - | v of another topic | OTHER_TOPIC |
     | newer than `version` | any | LOST_ROWS |
     | some v | no v, or below it | LOST_ROWS |
     | - | no v | NEW |
     | - | v; `first` | LOST_STATE |
-    | - | v of another topic | OTHER_TOPIC |
     | nothing | v < start | LOST_ROWS |
     | - | v > start; not `same_code` | OTHER_CODE |
     | - | v | RESUME |
@@ -93,15 +93,14 @@ def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
     known = claim.confirmed
     if known is not None and known.id != id:
         return OnClaim.REMADE
+    if table.v is not None and table.topic != topic_hash(claim.topic_id):
+        return OnClaim.OTHER_TOPIC
     if known is not None and (known.version > version or table.v is None or table.v < known.v):
-        other = table.v is not None and table.topic != topic_hash(claim.topic_id)
-        return OnClaim.OTHER_TOPIC if other else OnClaim.LOST_ROWS
+        return OnClaim.LOST_ROWS
     if table.v is None:
         return OnClaim.NEW
     if claim.first:
         return OnClaim.LOST_STATE
-    if table.topic != topic_hash(claim.topic_id):
-        return OnClaim.OTHER_TOPIC
     if known is None and table.v < claim.start:
         return OnClaim.LOST_ROWS
     if table.v > claim.start and not claim.same_code:

@@ -17,6 +17,7 @@ from .broker import Broker, NotAvailable, docker
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All these tests share one broker, so one worker of pytest-xdist runs them."""
     for item in items:

@@ -56,8 +56,13 @@ class Message(NamedTuple):
     timestamp: int
 
 
-def messages(mix: Mix | None = None, seed: int = 7) -> list[Message]:
+def messages(mix: Mix | None = None, seed: int = 7, start_ms: int = START_MS) -> list[Message]:
     """All messages in the order of their arrival.
+
+    Args:
+        mix: how many of which kind.
+        seed: of everything that is left to chance.
+        start_ms: the first event time, milliseconds since 1970.
 
     >>> few = messages(Mix(messages=100, duplicates=3, implausible=1, broken=1, ahead=1, late=1))
     >>> len(few), few[0].key
@@ -71,10 +76,10 @@ def messages(mix: Mix | None = None, seed: int = 7) -> list[Message]:
     sent: list[Message] = []
     for i in range(readings):
         truck = i % TRUCKS
-        event_ms = START_MS + i * MINUTES * 60_000 // readings
+        event_ms = start_ms + i * MINUTES * 60_000 // readings
         kind = fate.get(i)
         delay_ms = _delay_ms(kind, dice)
-        reading = _reading(truck, event_ms, warmth[truck], dice)
+        reading = _reading(truck, event_ms, (event_ms - start_ms) / 60_000, warmth[truck], dice)
         if kind == "implausible":
             reading["temperature"] = dice.choice((-273.15, 999.0))
         elif kind == "ahead":
@@ -106,8 +111,7 @@ def _delay_ms(kind: str | None, dice: random.Random) -> int:
     return dice.randint(5, 50)
 
 
-def _reading(truck: int, event_ms: int, warmth: float, dice: random.Random) -> dict[str, Any]:
-    minute = (event_ms - START_MS) / 60_000
+def _reading(truck: int, event_ms: int, minute: float, warmth: float, dice: random.Random) -> dict[str, Any]:
     return {
         "device_id": f"truck-{truck:02d}",
         "event_time": _iso(event_ms),

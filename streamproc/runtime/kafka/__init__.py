@@ -1,0 +1,1 @@
+"""Kafka under the worker: connection, admin, slots, the log of offsets and manifests, and the driver."""

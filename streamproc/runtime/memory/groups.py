@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from streamproc.flow.duration import Duration, microseconds
 from streamproc.runtime.log import TopicPartition
 from streamproc.runtime.memory.clock import Clock
-from streamproc.runtime.memory.refusals import StaleGeneration, UnknownMember
+from streamproc.runtime.memory.refusals import InstanceReplaced, StaleGeneration, UnknownMember
 
 Partitions = tuple[TopicPartition, ...]
 
@@ -58,6 +58,7 @@ class _Group:
     partitions: list[TopicPartition] = field(default_factory=list)
     target: dict[str, list[TopicPartition]] = field(default_factory=dict)
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
     joined: int = 0
 
 
@@ -84,6 +85,7 @@ class Groups:
         member = _Member(f"{group}-{state.joined}", tuple(topics), instance, us, self._clock.now() + us)
         for other in [m for m in state.members.values() if instance is not None and m.instance == instance]:
             del state.members[other.id]
+            state.replaced.add(other.id)
             state.target[member.id] = state.target.pop(other.id, [])
         state.members[member.id] = member
         self._balance(state)
@@ -99,7 +101,7 @@ class Groups:
         """Heartbeat; says that what was revoked before has been given up, and learns what has changed.
 
         Raises:
-            UnknownMember: expired or replaced. All that it owned is lost.
+            UnknownMember: expired, or replaced (`InstanceReplaced`). All that it owned is lost.
         """
         state = self._current(membership.group)
         member = self._member(state, membership)
@@ -173,6 +175,8 @@ class Groups:
 
     @staticmethod
     def _member(state: _Group, membership: Membership) -> _Member:
+        if membership.member in state.replaced:
+            raise InstanceReplaced(membership.member)
         if membership.member not in state.members:
             raise UnknownMember(membership.member)
         return state.members[membership.member]
@@ -204,7 +208,7 @@ def assign(
     for partition in partitions:
         able = [id for id, topics in members.items() if partition.topic in topics]
         if partition not in placed and able:
-            target[min(able, key=lambda id: len(target[id]))].append(partition)
+            target[min(able, key=lambda member: len(target[member]))].append(partition)
     while move := _uneven(members, target):
         giver, taker, partition = move
         target[giver].remove(partition)
@@ -216,7 +220,7 @@ def _uneven(
     members: Mapping[str, Sequence[str]], target: Mapping[str, Sequence[TopicPartition]]
 ) -> tuple[str, str, TopicPartition] | None:
     """A move that makes the assignment more even: (from, to, which)."""
-    fewest_first = sorted(target, key=lambda id: len(target[id]))
+    fewest_first = sorted(target, key=lambda member: len(target[member]))
     for taker in fewest_first:
         for giver in reversed(fewest_first):
             if len(target[giver]) - len(target[taker]) < 2:

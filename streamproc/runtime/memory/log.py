@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC
-from difflib import get_close_matches
 
-from streamproc.errors import Fenced, LogError
 from streamproc.plan.model import Plan, Start
 from streamproc.runtime.log import Facts, TopicPartition
 from streamproc.runtime.memory.broker import MemoryBroker
+from streamproc.runtime.memory.errors import fenced, partition_missing, topic_missing, unsettled
 from streamproc.runtime.memory.groups import Membership
-from streamproc.runtime.memory.refusals import ProducerFenced, Refused
+from streamproc.runtime.memory.refusals import Refused, UnknownTopic
 from streamproc.runtime.memory.transactions import Producer
 
 
@@ -26,15 +26,15 @@ class MemoryLog:
 
     def __init__(self, plan: Plan, broker: MemoryBroker, transactional_id: str) -> None:
         self.group = plan.name
-        self.membership: Membership | None = None
         self._plan = plan
         self._broker = broker
         self._transactional_id = transactional_id
         self._state = TopicPartition(f"{plan.name}.state", 0)
         self._producer: Producer | None = None
+        self._membership: Membership | None = None
 
     def open(self) -> None:
-        """Make the state topic if there is none, abort what a predecessor left open.
+        """Check the topics, make the state topic if there is none, abort what a predecessor left open.
 
         Raises:
             LogError: a topic of the plan is missing.
@@ -44,6 +44,12 @@ class MemoryLog:
         if self._state.topic not in self._broker.topics:
             self._broker.create_topic(self._state.topic, compacted=True)
         self._producer = self._broker.transactions.init(self._transactional_id)
+
+    def joined(self, membership: Membership) -> None:
+        """A poll of the group has confirmed this membership: with it goes a producer, a new one after a fenced one."""
+        self._membership = membership
+        if self._producer is None:
+            self._producer = self._broker.transactions.init(self._transactional_id)
 
     def settled(self, partition: TopicPartition) -> bool:
         """Whether no open transaction can still change what `facts` says of a partition."""
@@ -57,14 +63,13 @@ class MemoryLog:
             LogError: the topic or the partition is missing, or a transaction is open.
         """
         self._check_topic(partition.topic)
+        topic = self._broker.topics[partition.topic]
+        if partition.partition >= len(topic.partitions):
+            raise partition_missing(partition)
         if not self.settled(partition):
-            raise LogError(
-                "SP303",
-                f"a transaction that touches {partition.topic}/{partition.partition} has not settled",
-                fix="it is aborted when its timeout has passed; start again then",
-            )
+            raise unsettled(partition)
         return Facts(
-            topic_id=self._broker.topics[partition.topic].id,
+            topic_id=topic.id,
             first=self._broker.first(partition),
             end=self._broker.end(partition),
             committed=self._broker.groups.committed(self.group, partition),
@@ -85,42 +90,27 @@ class MemoryLog:
 
         Raises:
             Fenced: this member or producer is no longer the owner; nothing was committed.
+            LogError: the state topic is gone.
         """
+        producer, transactions = self._producer, self._broker.transactions
         tasks = {self._plan.task(*partition) for partition in offsets} | manifests.keys()
-        transactions = self._broker.transactions
+        if producer is None or self._membership is None:
+            raise fenced("this process is not in the group, or its producer was fenced before", tasks)
         try:
-            if self.membership is None or self._producer is None:
-                raise ProducerFenced("not a member of the group")
-            transactions.begin(self._producer)
+            transactions.begin(producer)
             if manifests:
                 keys = [task.encode() for task in manifests]
-                self._broker.append(self._state, list(manifests.values()), keys, producer=self._producer)
-            transactions.send_offsets(self._producer, self.membership, offsets)
-            transactions.commit(self._producer)
+                self._broker.append(self._state, list(manifests.values()), keys, producer=producer)
+            transactions.send_offsets(producer, self._membership, offsets)
+            transactions.commit(producer)
         except Refused as refusal:
-            self._producer = transactions.init(self._transactional_id) if self._still_ours(refusal) else None
-            raise fenced(refusal, tasks) from refusal
-
-    def _still_ours(self, refusal: Refused) -> bool:
-        """A producer that was not fenced itself may go on, after a new start that aborts what it left open."""
-        return not isinstance(refusal, ProducerFenced)
+            with suppress(Refused):
+                transactions.abort(producer)
+            self._producer = None
+            if isinstance(refusal, UnknownTopic):
+                raise topic_missing(self._state.topic, self._broker.topics.names) from refusal
+            raise fenced(str(refusal), tasks) from refusal
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._broker.topics:
             raise topic_missing(topic, self._broker.topics.names)
-
-
-def topic_missing(topic: str, names: Iterable[str]) -> LogError:
-    """The error for a topic that is not there, with the nearest names that are."""
-    near = get_close_matches(topic, list(names), n=3)
-    return LogError(
-        "SP301",
-        f'topic "{topic}" does not exist',
-        detail=[f"nearest names: {', '.join(near)}"] if near else [],
-        fix="create it, or correct its name in the topology",
-    )
-
-
-def fenced(refusal: Refused, tasks: Iterable[str]) -> Fenced:
-    """What a refused transaction means to a worker."""
-    return Fenced("SP701", "another process owns these tasks: nothing was committed", tasks=tasks, detail=[str(refusal)])

@@ -5,7 +5,8 @@ Refused
 ├── UnknownTopic            no such topic or partition
 ├── TopicExists
 ├── OffsetOutOfRange        retention has removed it, or it is beyond the end
-├── UnknownMember           the member has left, was expired, or another took over its instance
+├── UnknownMember           the member has left or was expired
+│   └── InstanceReplaced    another process took over its instance
 ├── StaleGeneration         the member has moved on to another generation
 ├── ProducerFenced          a newer producer has this transactional id, or its transaction was timed out
 └── InvalidTransactionState begin without end, or end without begin
@@ -33,6 +34,10 @@ class OffsetOutOfRange(Refused):
 
 class UnknownMember(Refused):
     """Not, or no longer, a member of the group."""
+
+
+class InstanceReplaced(UnknownMember):
+    """Another process has joined under the same instance name."""
 
 
 class StaleGeneration(Refused):

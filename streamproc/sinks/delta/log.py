@@ -1,4 +1,4 @@
-"""The Delta log, read as it is: JSON files by version. What others did to a table, and what `verify` proves, stands there."""
+"""The Delta log, read as it is: JSON files by version. What others did stands there, and what `verify` proves."""
 
 from __future__ import annotations
 

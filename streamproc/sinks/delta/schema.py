@@ -75,7 +75,7 @@ def stored_columns(table: str, columns: Mapping[str, pl.DataType]) -> dict[str, 
     bad = [name for name, dtype in types.items() if dtype is None]
     if bad:
         raise TableError(
-            "SP501",
+            "SP512",
             f'table "{table}" can\'t hold its columns',
             detail=[f'"{name}" is {columns[name]}' for name in bad],
             fix='cast them, e.g. pl.col("t").dt.replace_time_zone("UTC") for a time without zone',
@@ -88,13 +88,15 @@ def delta_schema(columns: Mapping[str, pl.DataType]) -> Schema:
     return Schema([Field(name, _delta_type(dtype)) for name, dtype in columns.items()])
 
 
-def differences(planned: Schema, partition_by: Sequence[str], found: Schema, partitioned_by: Sequence[str]) -> list[str]:
-    """How an existing table differs from the planned one, a line each; empty if it fits. Order of columns does not matter."""
+def differences(
+    planned: Schema, partition_by: Sequence[str], found: Schema, partitioned_by: Sequence[str]
+) -> list[str]:
+    """How an existing table differs from the planned one, a line each. Columns may be in any order."""
     want = {field.name: field for field in planned.fields}
     have = {field.name: field for field in found.fields}
-    lines = [f'column "{name}" ({type_text(f)}) is missing in the table' for name, f in want.items() if name not in have]
-    lines += [f'column "{name}" ({type_text(f)}) of the table is not written' for name, f in have.items() if name not in want]
-    for name in want.keys() & have.keys():
+    lines = [f'column "{n}" ({type_text(f)}) is missing in the table' for n, f in want.items() if n not in have]
+    lines += [f'column "{n}" ({type_text(f)}) of the table is not written' for n, f in have.items() if n not in want]
+    for name in [name for name in want if name in have]:
         if type_text(want[name]) != type_text(have[name]):
             lines.append(f'column "{name}" is {type_text(have[name])} in the table, {type_text(want[name])} here')
         elif not have[name].nullable:
@@ -107,7 +109,7 @@ def differences(planned: Schema, partition_by: Sequence[str], found: Schema, par
 def type_text(field: Field) -> str:
     """A field's type in a line.
 
-    >>> type_text(Field("a", ArrayType(PrimitiveType("long"), True)))
+    >>> type_text(Field("a", ArrayType("long")))
     'array<long>'
     """
     return _text(json.loads(field.to_json())["type"])
@@ -129,7 +131,7 @@ def _delta_type(dtype: pl.DataType) -> DeltaType:
     if isinstance(dtype, pl.Decimal):
         return PrimitiveType(f"decimal({dtype.precision or 38},{dtype.scale})")
     if isinstance(dtype, pl.List):
-        return ArrayType(_delta_type(_instance(dtype.inner)), True)
+        return ArrayType(_delta_type(_instance(dtype.inner)), contains_null=True)
     if isinstance(dtype, pl.Struct):
         return StructType([Field(field.name, _delta_type(_instance(field.dtype))) for field in dtype.fields])
     return PrimitiveType(_NAMES[type(dtype)])

@@ -120,7 +120,7 @@ class Broker:
 
     def _run_tool(self, *arguments: str) -> None:
         done = subprocess.run(
-            self._java(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=START_S_MAX
+            self._java(*arguments), check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=START_S_MAX
         )
         self.log.write_bytes(done.stdout)
         if done.returncode != 0:
@@ -152,7 +152,9 @@ def fetch(folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     pom = Path(__file__).with_name("pom.xml")
     command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={part}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=MAVEN_S_MAX)
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=MAVEN_S_MAX
+    )
     if done.returncode != 0:
         raise NotAvailable(f"Maven could not fetch Kafka {VERSION}:\n{done.stdout[-2000:]}")
     part.rename(folder)

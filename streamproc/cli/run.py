@@ -1,0 +1,106 @@
+"""`streamproc run`: runs a topology on Kafka until it is stopped, or has caught up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from streamproc.cli import kafka, screen, tables, topology_file
+from streamproc.cli.live import Live
+from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
+from streamproc.config import Config
+from streamproc.errors import ConfigError
+from streamproc.plan.model import Plan
+from streamproc.runtime.job import open_worker
+from streamproc.runtime.kafka import slots
+from streamproc.runtime.kafka.driver import KafkaDriver
+from streamproc.runtime.log import Log
+from streamproc.runtime.worker import Worker
+from streamproc.state.files import FileChunks
+from streamproc.state.rocks import RocksChunks
+
+PATIENCE_S = 300.0
+
+
+def run(
+    file: TopologyFile,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End when everything that is there now has been read.")
+    ] = False,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOPIC:PARTITION:OFFSET", help="Reject this record unread. Repeatable.", show_default=False
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for topics that don't exist yet.")] = False,
+) -> None:
+    """Run a topology on Kafka; SIGTERM or Ctrl-C ends it cleanly."""
+    loaded = settings(config, sets)
+    plan = topology_file.plan_of(file)
+    skipped = frozenset(_place(text, plan) for text in skip or ())
+    lake = tables.lake_of(loaded)
+    lake_id = lake.identity(_new_id)
+    connection = kafka.connection(loaded, PATIENCE_S)
+    with slots.take(loaded.settings.state_dir) as slot:
+
+        def worker(log: Log) -> Worker:
+            chunks = RocksChunks(slot.path / plan.name, FileChunks(lake.store()))
+            return open_worker(plan, log, lake, chunks, new_id=_new_id, skip=skipped)
+
+        driver = KafkaDriver(
+            plan, connection, worker, slot=slot, lake=lake_id, topics=loaded.settings.topics, wait=wait
+        )
+        with Live(plan, _where(loaded)) as live, _stopping(driver):
+            driver.run(until_caught_up=until_caught_up, on_progress=live.update)
+
+
+def _place(text: str, plan: Plan) -> tuple[str, int, int]:
+    """A record as `--skip` names it."""
+    topic, *numbers = text.split(":")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise ConfigError("SP222", f'"{text}" is not a record', fix="--skip TOPIC:PARTITION:OFFSET")
+    topics = [stage.topic for stage in plan.stages]
+    if topic not in topics:
+        raise ConfigError(
+            "SP222", f'--skip: "{topic}" is no topic of {plan.name}', detail=[f"topics: {', '.join(topics)}"]
+        )
+    return topic, int(numbers[0]), int(numbers[1])
+
+
+@contextmanager
+def _stopping(driver: KafkaDriver) -> Iterator[None]:
+    """The first signal drains, the second ends the process at once."""
+    asked = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        driver.stop()
+        screen.note("stopping: what has been read is being committed; Ctrl-C again ends at once")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _where(config: Config) -> str:
+    return f"{config.bootstrap_servers} -> {config.lake}"
+
+
+def _new_id() -> str:
+    return uuid4().hex

@@ -1,0 +1,142 @@
+"""Arguments of verbs, judged at the call: what is wrong is said at the user's own line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, get_args
+
+import polars as pl
+
+from streamproc.errors import Location, TopologyError
+from streamproc.flow.duration import Duration, microseconds
+from streamproc.operators.base import OnFail
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_LITERAL = (bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal)
+
+
+def invalid(where: Location, message: str, fix: str = "") -> TopologyError:
+    """The error of an argument that can't be meant."""
+    return TopologyError("SP101", message, fix=fix, location=where)
+
+
+def duration(where: Location, name: str, value: Duration, *, least: int = 0) -> int:
+    """A duration in microseconds, at least `least`."""
+    try:
+        length = microseconds(value)
+    except ValueError as error:
+        raise invalid(where, f"{name}={error}", 'for example "10s"') from error
+    if length < least:
+        raise invalid(where, f"{name}={value!r} is too short", f'{name}="{least // 1000}ms" is the least')
+    return length
+
+
+def on_fail(where: Location, value: str, allowed: Sequence[str] = get_args(OnFail)) -> OnFail:
+    """What to do with a row that fails."""
+    if value not in allowed:
+        raise invalid(
+            where, f"on_fail={value!r} is not known here", "one of " + ", ".join(f'"{one}"' for one in allowed)
+        )
+    return value  # type: ignore[return-value]
+
+
+def name(where: Location, what: str, value: str) -> str:
+    """A name that becomes part of ids: letters, digits and "_", "-", ".", at most 100."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise invalid(
+            where,
+            f"{what} {value!r} is not a name",
+            'letters, digits, "_", "-" and "." only, at most 100, a letter or digit first',
+        )
+    return value
+
+
+def pinned(where: Location, value: str | None) -> str | None:
+    """A step's `name=`, if given."""
+    return None if value is None else name(where, "name", value)
+
+
+def columns(where: Location, verb: str, values: Iterable[Any], *, least: int = 1) -> tuple[str, ...]:
+    """Column names, given one by one or as a list; each once."""
+    out: list[str] = []
+    for value in values:
+        out.extend([value] if isinstance(value, str) or not isinstance(value, list | tuple) else value)
+    for value in out:
+        if not isinstance(value, str):
+            raise invalid(
+                where,
+                f"{verb} takes names of columns, not {_kind(value)}",
+                "compute it by `with_columns` first" if isinstance(value, pl.Expr) else 'write "column"',
+            )
+    if len(out) < least:
+        raise invalid(where, f"{verb} needs a column")
+    if twice := [value for i, value in enumerate(out) if value in out[:i]]:
+        raise invalid(where, f'{verb} names "{twice[0]}" twice')
+    return tuple(out)
+
+
+def one_or_more(value: str | Sequence[str]) -> Sequence[Any]:
+    """ "a" is ["a"]."""
+    return [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+
+
+def expressions(where: Location, verb: str, values: Iterable[Any], named: Mapping[str, Any]) -> tuple[pl.Expr, ...]:
+    """Expressions as Polars takes them: text is a column, other values are literals, a keyword is the new name."""
+    flat: list[Any] = []
+    for value in values:
+        flat.extend(value if isinstance(value, list | tuple) else [value])
+    exprs = [_expression(where, verb, value) for value in flat]
+    exprs += [_expression(where, verb, value).alias(new) for new, value in named.items()]
+    if not exprs:
+        raise invalid(where, f"{verb} needs an expression")
+    return tuple(exprs)
+
+
+def _expression(where: Location, verb: str, value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    if isinstance(value, str):
+        return pl.col(value)
+    if value is None or isinstance(value, _LITERAL):
+        return pl.lit(value)
+    raise invalid(where, f"{verb} takes Polars expressions, not {_kind(value)}", 'write pl.col("column") ...')
+
+
+def expression(where: Location, what: str, value: Any) -> pl.Expr:
+    """One expression, not a mere name."""
+    if not isinstance(value, pl.Expr):
+        raise invalid(where, f"{what} takes a Polars expression, not {_kind(value)}", 'write pl.col("column") ...')
+    return value
+
+
+def schema(where: Location, what: str, value: Any) -> dict[str, pl.DataType]:
+    """A schema: column -> Polars type; every Datetime becomes UTC microseconds."""
+    if not isinstance(value, Mapping) or not value:
+        raise invalid(where, f"{what} is not a schema", '{"column": pl.String, ...}')
+    out = {}
+    for column, given in value.items():
+        if not isinstance(column, str) or not (
+            isinstance(given, pl.DataType) or (isinstance(given, type) and issubclass(given, pl.DataType))
+        ):
+            raise invalid(
+                where, f"{what}: {column!r}: {given!r} is not a column and its Polars type", '{"column": pl.String}'
+            )
+        dtype = given if isinstance(given, pl.DataType) else _instance(where, what, column, given)
+        out[column] = pl.Datetime("us", "UTC") if isinstance(dtype, pl.Datetime) else dtype
+    return out
+
+
+def _instance(where: Location, what: str, column: str, given: type[pl.DataType]) -> pl.DataType:
+    try:
+        return given()
+    except TypeError as error:
+        raise invalid(
+            where, f'{what}: "{column}": {given.__name__} needs its inner type', "pl.List(pl.String)"
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    return "an expression" if isinstance(value, pl.Expr) else f"{type(value).__name__} {value!r}"[:60]

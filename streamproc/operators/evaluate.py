@@ -1,0 +1,33 @@
+"""Expressions over the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from streamproc.operators.batch import HIDDEN, Batch
+
+
+def evaluate(batch: Batch, exprs: Sequence[pl.Expr], hidden: Sequence[str]) -> pl.DataFrame:
+    """The user's columns with the results of `exprs`, one value a row: literals are repeated, equal names replaced.
+
+    Args:
+        hidden: the hidden columns that `exprs` use. Only an expression that names one sees them: they are no part of
+            `*`.
+    """
+    frame = batch.visible
+    naming = [not HIDDEN.keys().isdisjoint(expr.meta.root_names()) for expr in exprs] if hidden else []
+    if not any(naming):
+        return frame.with_columns(exprs)
+    plain = [expr for expr, names in zip(exprs, naming, strict=True) if not names]
+    looking = [expr for expr, names in zip(exprs, naming, strict=True) if names]
+    found = batch.with_hidden(hidden).with_columns(looking).select(expr.meta.output_name() for expr in looking)
+    return frame.with_columns(plain).with_columns(found.get_columns())
+
+
+def true_for(batch: Batch, predicates: Sequence[pl.Expr], hidden: Sequence[str]) -> pl.Series:
+    """For which rows all predicates are true; null counts as false (Boolean, no nulls)."""
+    names = [f"__{i}" for i in range(len(predicates))]
+    tests = [pl.all_horizontal(test).alias(name) for test, name in zip(predicates, names, strict=True)]
+    return evaluate(batch, tests, hidden).select(pl.all_horizontal(names).fill_null(False)).to_series()

@@ -1,0 +1,109 @@
+"""What can be wrong with a table, in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streamproc.errors import TableError
+from streamproc.position import offset_of
+from streamproc.sinks.base import Claim
+from streamproc.sinks.delta.log import Commit
+from streamproc.sinks.protocol import InTable, OnClaim
+
+_FULL = ("no space left", "os error 28", "os error 122", "file too large", "os error 27", "quota exceeded")
+_CLOSED = ("permission denied", "os error 13", "read-only file system", "os error 30", "accessdenied", "forbidden")
+
+_RESET = "`streamproc reset` shows what it would forget and what would be read again, then does it"
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """True if trying again at once can't help: disk full, no right to write."""
+    text = str(error).lower()
+    return any(sign in text for sign in _FULL + _CLOSED)
+
+
+def unreachable(uri: str, error: BaseException, doing: str) -> TableError:
+    """The lake can't be written or read. `doing` is "written" or "read"."""
+    text = str(error).lower()
+    if any(sign in text for sign in _FULL):
+        fix = "make room (or raise the limit on file size) and start again: nothing is lost"
+    elif any(sign in text for sign in _CLOSED):
+        fix = "give this user the right to write there and start again: nothing is lost"
+    else:
+        fix = "mend the cause and start again: nothing is lost, it goes on where the table is"
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return TableError("SP508", f'table "{uri}" can\'t be {doing}', detail=[first[:500]], fix=fix)
+
+
+def missing(uri: str) -> TableError:
+    """There is no table."""
+    return TableError("SP511", f'there is no Delta table at "{uri}"', fix="check the name and the lake")
+
+
+def gone(uri: str) -> TableError:
+    """The table is no longer there."""
+    return TableError(
+        "SP506", f'table "{uri}" was deleted under the job', fix=f"put it back from a backup, or: {_RESET}"
+    )
+
+
+def remade(uri: str, expected: str, found: str) -> TableError:
+    """There is another table in its place."""
+    return TableError(
+        "SP506",
+        f'table "{uri}" was made anew',
+        detail=[f"its id is {found}, that of the table written so far was {expected}"],
+        fix=f"put the old table back, or: {_RESET}",
+    )
+
+
+def altered(uri: str, commits: Iterable[Commit]) -> TableError:
+    """Somebody changed or removed rows."""
+    return TableError(
+        "SP507",
+        f'table "{uri}" was altered: it may lack rows or hold some twice',
+        detail=[f"version {c.version}: {c.operation or 'unknown operation'}" for c in commits],
+        fix=f"if you meant it, accept the table as it is or fill it anew: {_RESET}",
+    )
+
+
+def schema_differs(uri: str, lines: Iterable[str]) -> TableError:
+    """The table is not as planned."""
+    return TableError(
+        "SP502",
+        f'table "{uri}" exists and is not as planned',
+        detail=lines,
+        fix="change the topology or the table until they agree, or write to another table",
+    )
+
+
+def owned_by_other(uri: str, owner: str, topology: str) -> TableError:
+    """Another topology writes there."""
+    return TableError(
+        "SP503",
+        f'table "{uri}" belongs to topology "{owner}", not to "{topology}"',
+        fix="write to another table; two topologies can't share one",
+    )
+
+
+def refused(uri: str, id: str, version: int, *, claim: Claim, table: InTable, verdict: OnClaim) -> TableError:
+    """A claim that `on_claim` refuses."""
+    known = claim.confirmed
+    if verdict is OnClaim.REMADE:
+        return remade(uri, known.id if known else "", id)
+    task, start = f'task "{claim.task}"', offset_of(claim.start)
+    holds = "nothing" if table.v is None else f"rows below offset {offset_of(table.v)}"
+    detail = [f"the table (version {version}) holds {holds}, the task goes on at offset {start}"]
+    if known:
+        detail.append(f"state knows of rows below offset {offset_of(known.v)} at version {known.version}")
+    if verdict is OnClaim.OTHER_TOPIC:
+        message, code = f'topic of {task} was made anew: table "{uri}" holds rows of the old one', "SP504"
+    elif verdict is OnClaim.LOST_STATE:
+        message, code = f'{task} has lost its state: table "{uri}" holds rows of it', "SP505"
+    elif verdict is OnClaim.LOST_ROWS:
+        message, code = f'table "{uri}" has lost rows of {task}', "SP507"
+    else:
+        message, code = f'table "{uri}" is ahead of {task}, whose code has changed', "SP509"
+        detail = [f"offsets {start} to {offset_of(table.v or 0) - 1} were written by other code, before a crash"]
+        return TableError(code, message, detail=detail, fix=f"run the old version until it has drained, or: {_RESET}")
+    return TableError(code, message, detail=detail, fix=f"bring back what is missing, or: {_RESET}")

@@ -1,0 +1,160 @@
+"""Running the real command on real Kafka: a job in a folder of its own, its processes, its tables, its answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import yaml
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.oracle.readings import Answer, answer, generate
+
+JOB = Path(__file__).parent / "jobs" / "readings.py"
+PARTITIONS = 4
+
+
+class Job:
+    """The readings job under a name of its own, with a topic, a lake, state folders and the log of what was produced."""
+
+    def __init__(self, folder: Path, address: str, options: dict[str, str] | None = None) -> None:
+        self.name = f"readings_{uuid.uuid4().hex[:8]}"
+        self.folder = folder
+        self.lake = folder / "lake"
+        self.address = address
+        self.logs: dict[int, list[tuple[int, int, bytes | None]]] = {p: [] for p in range(PARTITIONS)}
+        self.file = folder / "job.py"
+        self.file.write_text(JOB.read_text().replace('Topology("readings")', f'Topology("{self.name}")'))
+        self.config = folder / "config.yaml"
+        self.config.write_text(
+            yaml.safe_dump(
+                {
+                    "kafka": {"bootstrap_servers": address, "options": options or {}},
+                    "lake": str(self.lake),
+                    "state_dir": str(folder / "state"),
+                    "topics": {"readings": self.name},
+                }
+            )
+        )
+        futures = AdminClient({"bootstrap.servers": address}).create_topics(
+            [NewTopic(self.name, PARTITIONS, 1, config={"retention.ms": "-1"})]
+        )
+        futures[self.name].result(30)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A worker process; what it prints goes to a file of its own."""
+        out = (self.folder / f"out-{time.monotonic_ns()}.log").open("wb")
+        command = [sys.executable, "-m", "streamproc", "run", str(self.file), "--config", str(self.config), *arguments]
+        return subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+
+    def run(self, *arguments: str, timeout: float = 90) -> int:
+        """A worker process to its end."""
+        process = self.start(*arguments)
+        try:
+            return process.wait(timeout)
+        finally:
+            process.kill()
+
+    def printed(self) -> str:
+        """What all processes printed, in order."""
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text(errors='replace')}" for path in sorted(self.folder.glob("out-*.log"))
+        )
+
+    def produce(self, count: int, *, seed: int, seconds: float = 0, start_ms: int = 1_760_000_000_000) -> None:
+        """Produce generated messages over about so many seconds, and note where each came to be."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.address,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.timeout.ms": 60_000,
+            }
+        )
+
+        def note(error: object, message: Message) -> None:
+            assert error is None, error
+            entry = (message.offset(), message.timestamp()[1], message.value())
+            self.logs[message.partition()].append(entry)
+
+        began = time.monotonic()
+        for i, (device, timestamp, value) in enumerate(generate(count, seed, start_ms)):
+            partition = int(device.rsplit("-", 1)[1]) % PARTITIONS
+            while True:
+                try:
+                    producer.produce(
+                        self.name, value, key=device, partition=partition, timestamp=timestamp, on_delivery=note
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            if i % 100 == 0:
+                producer.poll(0)
+                time.sleep(max(0.0, began + seconds * i / count - time.monotonic()))
+        assert producer.flush(60) == 0
+
+    def producing(
+        self, count: int, *, seed: int, seconds: float, start_ms: int = 1_760_000_000_000
+    ) -> threading.Thread:
+        """The same beside what the test does."""
+        thread = threading.Thread(
+            target=self.produce, args=(count,), kwargs={"seed": seed, "seconds": seconds, "start_ms": start_ms}
+        )
+        thread.start()
+        return thread
+
+    def expected(self) -> Answer:
+        return answer({p: sorted(log, key=lambda entry: entry[0]) for p, log in self.logs.items()})
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A table as Polars reads it."""
+        return pl.read_delta(str(self.lake / name))
+
+    def check(self) -> Answer:
+        """Assert that all tables hold exactly the answer."""
+        expected = self.expected()
+        silver = Counter(self.table("silver/readings").select("partition", "offset", "id").iter_rows())
+        gold = Counter(
+            self.table("gold/device_windows")
+            .select(pl.col("window_start").dt.epoch("us"), "device", "n", "hot", "total", "last")
+            .iter_rows()
+        )
+        rejected = Counter(self.table(f"{self.name}__rejected").select("partition", "offset").iter_rows())
+        late = Counter(self.table(f"{self.name}__late").select("partition", "offset", "step").iter_rows())
+        for what, got, wanted in (
+            ("silver", silver, expected.silver),
+            ("gold", gold, expected.gold),
+            ("rejected", rejected, expected.rejected),
+            ("late", late, expected.late),
+        ):
+            missing, extra = wanted - got, got - wanted
+            assert not missing and not extra, (
+                f"{what}: {missing.total()} missing {list(missing)[:3]}, {extra.total()} too many {list(extra)[:3]}\n"
+                + self.printed()[-5000:]
+            )
+        return expected
+
+
+def stop(process: subprocess.Popen[bytes], timeout: float = 30) -> int:
+    """SIGTERM and wait for the drain."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout)
+
+
+def kill(process: subprocess.Popen[bytes]) -> bool:
+    """SIGKILL; whether it was still running."""
+    running = process.poll() is None
+    process.kill()
+    process.wait()
+    return running

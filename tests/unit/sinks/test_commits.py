@@ -1,0 +1,216 @@
+"""Commits on real tables: their three outcomes, and owners who don't know yet that they are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamproc.errors import Fenced, TableError
+from streamproc.position import before
+from streamproc.sinks.base import Claim
+from streamproc.sinks.delta import verify
+from streamproc.sinks.delta.committer import Committer
+
+if TYPE_CHECKING:
+    from tests.unit.sinks.conftest import Lake
+
+Refuses = Callable[..., TableError]
+Faulty = Callable[..., list[str]]
+
+
+def test_rows_and_v_arrive_together(lake: Lake) -> None:
+    sink = lake.open("w1")
+    lake.claim(sink, first=True)
+    for i in range(0, 30, 10):
+        state = lake.put(sink, i, i + 10)["a"]
+        assert lake.table().transaction_version("a") == state.v == before(i + 10)
+        assert state.version == lake.version()
+    assert lake.rows() == list(range(30))
+    assert verify(lake.uri).ok
+
+
+def test_all_tasks_share_a_commit_and_advance_in_it(lake: Lake) -> None:
+    sink = lake.open("w1")
+    sink.claim([Claim(task, "T", 0, None, True) for task in "abc"])
+    sink.write("a", lake.batch("a", 0, 5), before(5), {"in": 5})
+    sink.write("b", None, before(3), {"in": 3})
+    version = lake.version()
+    states = sink.commit().result()
+    assert {task: state.v for task, state in states.items()} == {"a": before(5), "b": before(3), "c": before(0)}
+    assert lake.version() == version + 1
+
+
+def test_nothing_to_write_is_no_commit(lake: Lake) -> None:
+    sink = lake.open("w1")
+    claimed = lake.claim(sink, first=True)
+    sink.write("a", lake.batch("a", 0, 0), before(9), {})
+    assert sink.commit().result() == {"a": claimed}
+    assert lake.version() == claimed.version
+
+
+@pytest.mark.parametrize("when", ["after", "before"])
+def test_an_answer_that_is_lost(lake: Lake, faulty: Faulty, when: str) -> None:
+    sink = lake.open("w1")
+    lake.claim(sink, first=True)
+    hits = faulty(when)
+    assert lake.put(sink, 0, 5)["a"].v == before(5)
+    assert hits == [when]
+    assert len(lake.slept) == (0 if when == "after" else 1)  # landed, or tried again
+    lake.put(sink, 5, 7)
+    assert lake.rows() == list(range(7))
+    assert verify(lake.uri).ok
+
+
+def test_retries_are_bounded_and_nothing_is_lost(lake: Lake, faulty: Faulty, refuses: Refuses) -> None:
+    sink = lake.open("w1")
+    known = lake.claim(sink, first=True)
+    faulty("before", times=100)
+    refuses(lambda: lake.put(sink, 0, 5), "SP508", "connection reset", "nothing is lost")
+    assert sum(lake.slept) < 5
+    refuses(lambda: sink.write("a", None, before(6), {}), "SP508")  # it stays broken
+    faulty("before", times=0)
+    again = lake.open("w2")
+    lake.claim(again, confirmed=known)
+    lake.put(again, 0, 5)
+    assert lake.rows() == list(range(5))
+
+
+def test_a_full_disk_is_not_tried_again(lake: Lake, faulty: Faulty, refuses: Refuses) -> None:
+    sink = lake.open("w1")
+    lake.claim(sink, first=True)
+    hits = faulty("before", error=OSError("Generic error: No space left on device (os error 28)"), times=100)
+    refuses(lambda: lake.put(sink, 0, 5), "SP508", "No space left", "make room")
+    assert len(hits) == 1
+
+
+def test_a_zombie_writes_nothing(lake: Lake) -> None:
+    zombie, owner = lake.open("w1"), lake.open("w2")
+    known = lake.claim(zombie, first=True)
+    lake.claim(owner, confirmed=known)
+    for _ in range(3):
+        with pytest.raises(Fenced) as caught:
+            lake.put(zombie, 0, 5)
+        assert caught.value.tasks == {"a"}
+    lake.put(owner, 0, 5)
+    with pytest.raises(Fenced):
+        lake.put(zombie, 0, 5)
+    assert lake.rows() == list(range(5))
+    assert verify(lake.uri).ok
+
+
+def test_a_zombie_whose_v_looks_right_on_a_fresh_handle(lake: Lake, faulty: Faulty) -> None:
+    """The claim left v as it was, and the zombie's exception makes it take a fresh handle: only the epoch tells."""
+    zombie, owner = lake.open("w1"), lake.open("w2")
+    known = lake.claim(zombie, first=True)
+    faulty("before", then=lambda: lake.claim(owner, confirmed=known) and None)
+    with pytest.raises(Fenced):
+        lake.put(zombie, 0, 5)
+    lake.put(owner, 0, 5)
+    assert lake.rows() == list(range(5))
+
+
+def test_a_commit_that_landed_before_another_claimed(lake: Lake, faulty: Faulty) -> None:
+    """The rows of "a" are there and its new owner knows it; "b" was not claimed, its rows are not written twice."""
+    sink, owner = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    faulty("after", then=lambda: lake.claim(owner, confirmed=known["a"]) and None)
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    sink.write("b", lake.batch("b", 0, 5), before(5), {})
+    with pytest.raises(Fenced) as caught:
+        sink.commit().result()
+    assert caught.value.tasks == {"a"}
+    sink.release("a")
+    lake.put(owner, 0, 7)
+    assert lake.put(sink, 5, 8, "b")["b"].v == before(8)
+    assert (lake.rows("a"), lake.rows("b")) == (list(range(7)), list(range(8)))
+    assert verify(lake.uri).ok
+
+
+def test_the_rows_of_the_other_tasks_are_tried_again(lake: Lake) -> None:
+    sink, owner = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    lake.claim(owner, confirmed=known["a"])
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    sink.write("b", lake.batch("b", 0, 5), before(5), {})
+    with pytest.raises(Fenced) as caught:
+        sink.commit().result()
+    assert caught.value.tasks == {"a"}
+    assert lake.rows("b") == []
+    sink.release("a")
+    assert set(sink.commit().result()) == {"b"}
+    assert (lake.rows("a"), lake.rows("b")) == ([], list(range(5)))
+
+
+def test_the_handle_does_not_jump_over_a_claim(lake: Lake) -> None:
+    """ "a" moves on while only "b" has rows: all owned tasks are re-asserted, so the jump is refused."""
+    sink, owner = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    lake.claim(owner, confirmed=known["a"])
+    lake.put(owner, 0, 5)
+    with pytest.raises(Fenced):
+        lake.put(sink, 0, 5, "b")
+    with pytest.raises(Fenced):
+        sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    sink.release("a")
+    assert sink.commit().result()["b"].v == before(5)
+    assert (lake.rows("a"), lake.rows("b")) == (list(range(5)), list(range(5)))
+
+
+def test_two_owners_of_different_tasks_don_t_disturb_each_other(lake: Lake) -> None:
+    one, two = lake.open("w1"), lake.open("w2")
+    lake.claim(one, "a", first=True)
+    lake.claim(two, "b", first=True)
+    for i in range(20):
+        lake.put(one, i, i + 1, "a")
+        lake.put(two, i, i + 1, "b")
+    assert lake.rows("a") == lake.rows("b") == list(range(20))
+    assert verify(lake.uri).ok
+
+
+def test_claiming_more_finds_what_was_lost_meanwhile(lake: Lake) -> None:
+    sink, owner = lake.open("w1"), lake.open("w2")
+    known = lake.claim(sink, "a", first=True)
+    lake.claim(owner, "a", confirmed=known)
+    assert lake.claim(sink, "b", first=True).epoch == 1
+    with pytest.raises(Fenced) as caught:
+        lake.put(sink, 0, 5, "b")
+    assert caught.value.tasks == {"a"}
+    lake.put(sink, 0, 5, "b")
+    assert lake.rows("b") == list(range(5))
+
+
+def test_a_zombie_finds_out_at_its_maintenance(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    zombie, owner = lake.open("w1"), lake.open("w2")
+    known = lake.claim(zombie, first=True)
+    lake.claim(owner, confirmed=known)
+    committer: Committer = zombie._committer
+    committer._maintenance._commits = 50
+    zombie.commit().result()  # nothing to write
+    with pytest.raises(Fenced):
+        zombie.write("a", lake.batch("a", 0, 5), before(5), {})
+
+
+def test_a_released_task_is_forgotten_with_its_rows(lake: Lake) -> None:
+    sink, other = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    sink.release("a")
+    lake.claim(other, "a", confirmed=known["a"])
+    assert set(lake.put(sink, 0, 5, "b")) == {"b"}
+    assert lake.rows("a") == []
+    back = lake.claim(sink, "a", confirmed=known["a"])
+    assert back.epoch == 3
+    lake.put(sink, 0, 2, "a")
+    assert lake.rows("a") == [0, 1]
+
+
+def test_counters_are_in_the_commit(lake: Lake) -> None:
+    sink = lake.open("w1")
+    lake.claim(sink, first=True)
+    lake.put(sink, 0, 5)
+    lake.put(sink, 5, 9)
+    part = lake.table().history(1)[0]["streamproc"]["tasks"]["a"]
+    assert part == {"from": before(5), "to": before(9), "rows": 4, "counters": {"in": 9}}
+    assert verify(lake.uri).counters == {"a": {"in": 9}}
