@@ -5,9 +5,9 @@ import polars as pl
 import streamproc as sp
 
 topology = sp.Topology("iot")
+reading = {"device": pl.String, "time": pl.Datetime, "celsius": pl.Float64}
 readings = (
-    topology.read_kafka("sensor-data", format=sp.Json({"device": pl.String, "time": pl.Datetime, "celsius": pl.Float64}),
-                        partitioned_by="device")
+    topology.read_kafka("sensor-data", format=sp.Json(reading), partitioned_by="device")
     .with_watermark("time", lateness="10s")
     .deduplicate("device", "time", within="10m")
 )

@@ -9,6 +9,8 @@ from streamproc.runtime.kafka.admin import Admin
 from streamproc.runtime.kafka.connection import KafkaSettings
 
 PATIENCE_S = 5.0
+MISSING, UNREACHABLE = "SP301", "SP302"
+"""Codes of the errors for a topic that does not exist and a broker that does not answer."""
 
 
 def connection(config: Config, patience_s: float = PATIENCE_S) -> KafkaSettings:

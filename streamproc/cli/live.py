@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Self
 
 import structlog
 from rich.live import Live as RichLive
@@ -33,7 +34,7 @@ class Live:
         self._logged = time.monotonic()
         self._last: Progress | None = None
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> Self:
         _log.info("started", topology=self._plan.name, where=self._where)
         if screen.err.is_terminal:
             self._live.start()

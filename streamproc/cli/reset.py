@@ -9,18 +9,17 @@ from uuid import uuid4
 
 import typer
 
-from streamproc.cli import kafka, screen, tables, topology_file
+from streamproc.cli import kafka, screen, tables
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
 from streamproc.errors import LogError
 from streamproc.lake import Lake
-from streamproc.plan.model import Plan
+from streamproc.plan import Plan, load_topology
+from streamproc.plan import plan as planned
 from streamproc.runtime.kafka.admin import Admin
 from streamproc.runtime.log import TopicPartition
 from streamproc.sinks.delta.read import inspect, row_count
 from streamproc.sinks.delta.reset import reset as reset_table
 from streamproc.sinks.delta.verify import verify
-
-TOPIC_MISSING = "SP301"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def reset(
 ) -> None:
     """Forget state, offsets and rows of a topology, so that it starts anew. Says first what that means."""
     loaded = settings(config, sets)
-    plan = topology_file.plan_of(file)
+    plan = planned(load_topology(file))
     lake = tables.lake_of(loaded)
     admin = kafka.admin(loaded)
     partitions = _partitions(admin, plan)
@@ -69,7 +68,7 @@ def _partitions(admin: Admin, plan: Plan) -> list[TopicPartition]:
         try:
             topic = admin.topics([stage.topic])[stage.topic]
         except LogError as error:
-            if error.code != TOPIC_MISSING:
+            if error.code != kafka.MISSING:
                 raise
             continue  # its tables are known all the same
         found += [TopicPartition(stage.topic, number) for number in range(topic.partitions)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,12 +13,13 @@ from uuid import uuid4
 
 import typer
 
-from streamproc.cli import kafka, screen, tables, topology_file
+from streamproc.cli import kafka, screen, tables
 from streamproc.cli.live import Live
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
 from streamproc.config import Config
 from streamproc.errors import ConfigError
-from streamproc.plan.model import Plan
+from streamproc.plan import Plan, load_topology
+from streamproc.plan import plan as planned
 from streamproc.runtime.job import open_worker
 from streamproc.runtime.kafka import slots
 from streamproc.runtime.kafka.driver import KafkaDriver
@@ -46,7 +48,7 @@ def run(
 ) -> None:
     """Run a topology on Kafka; SIGTERM or Ctrl-C ends it cleanly."""
     loaded = settings(config, sets)
-    plan = topology_file.plan_of(file)
+    plan = planned(load_topology(file))
     skipped = frozenset(_place(text, plan) for text in skip or ())
     lake = tables.lake_of(loaded)
     lake_id = lake.identity(_new_id)
@@ -60,8 +62,8 @@ def run(
         driver = KafkaDriver(
             plan, connection, worker, slot=slot, lake=lake_id, topics=loaded.settings.topics, wait=wait
         )
-        with Live(plan, _where(loaded)) as live, _stopping(driver):
-            driver.run(until_caught_up=until_caught_up, on_progress=live.update)
+        with Live(plan, _where(loaded)) as live, _signals() as stop:
+            driver.run(until_caught_up=until_caught_up, stop=stop, on_progress=live.update)
 
 
 def _place(text: str, plan: Plan) -> tuple[str, int, int]:
@@ -78,21 +80,19 @@ def _place(text: str, plan: Plan) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _stopping(driver: KafkaDriver) -> Iterator[None]:
-    """The first signal drains, the second ends the process at once."""
-    asked = False
+def _signals() -> Iterator[threading.Event]:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    asked = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if asked.is_set():
             os._exit(128 + number)
-        asked = True
-        driver.stop()
+        asked.set()
         screen.note("stopping: what has been read is being committed; Ctrl-C again ends at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -8,16 +8,17 @@ from datetime import datetime
 import obstore
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.exceptions import BaseError
 
 from streamproc.config import Config
 from streamproc.errors import TableError
 from streamproc.lake import Lake
+from streamproc.sinks.delta import problems
 
 DEPTH_MAX = 4
 LISTINGS_MAX = 500
-CELL_WIDTH_MAX = 48
+CELL_WIDTH_MIN, CELL_WIDTH_MAX = 12, 160
 
 
 def lake_of(config: Config) -> Lake:
@@ -59,19 +60,27 @@ def handle(lake: Lake, table: str) -> DeltaTable:
     """A table by its logical name.
 
     Raises:
-        TableError: there is none of this name; the nearest are named.
+        TableError: there is none of this name (the nearest are named), or it can't be read.
     """
+    uri = lake.table_uri(table)
     try:
-        return DeltaTable(lake.table_uri(table), storage_options=dict(lake.options))
+        return DeltaTable(uri, storage_options=dict(lake.options))
     except TableNotFoundError:
-        there = names(lake) if lake.local is None or lake.local.is_dir() else []
-        nearest = difflib.get_close_matches(table, there, n=1)
-        raise TableError(
-            "SP511",
-            f'no table "{table}" in {lake.location}',
-            detail=[f"tables here: {', '.join(there[:20]) or 'none'}"],
-            fix=f'did you mean "{nearest[0]}"?' if nearest else "give its path below the lake",
-        ) from None
+        raise missing(lake, table) from None
+    except (DeltaError, OSError) as error:
+        raise problems.unreachable(uri, error, "read") from error
+
+
+def missing(lake: Lake, table: str) -> TableError:
+    """The error for a table that is not there, with the nearest that are."""
+    there = names(lake) if lake.local is None or lake.local.is_dir() else []
+    nearest = difflib.get_close_matches(table, there, n=1)
+    return TableError(
+        "SP511",
+        f'no table "{table}" in {lake.location}',
+        detail=[f"tables here: {', '.join(there[:20]) or 'none'}"],
+        fix=f'did you mean "{nearest[0]}"?' if nearest else "give its path below the lake",
+    )
 
 
 def rows(table: DeltaTable, n: int) -> pl.DataFrame:
@@ -80,7 +89,7 @@ def rows(table: DeltaTable, n: int) -> pl.DataFrame:
 
 
 def text(frame: pl.DataFrame, width: int = 0) -> str:
-    """A frame as a person reads it: one line a row, payloads as text; columns beyond `width` (0: any) are left out.
+    """A frame as a person reads it: one line a row, payloads as text; what is beyond `width` (0: any) is left out.
 
     >>> print(text(pl.DataFrame({"truck": ["a", None], "average": [1.23456789, 2.0]})))
     truck  average
@@ -91,11 +100,15 @@ def text(frame: pl.DataFrame, width: int = 0) -> str:
     lines = [""] * (frame.height + 1)
     for cells in columns:
         longest = max(len(cell) for cell in cells)
-        if width and lines[0] and len(lines[0]) + longest > width:
+        if width and lines[0] and len(lines[0]) + min(longest, CELL_WIDTH_MIN) > width:
             lines[0] += "..."
             break
         lines = [line + cell.ljust(longest + 2) for line, cell in zip(lines, cells, strict=True)]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(_clipped(line.rstrip(), width) for line in lines)
+
+
+def _clipped(line: str, width: int) -> str:
+    return line[: width - 3] + "..." if width and len(line) > width else line
 
 
 def _cell(value: object) -> str:
@@ -114,5 +127,6 @@ def _cell(value: object) -> str:
             out = str(value.to_list())
         case _:
             out = str(value)
-    out = out.replace("\n", " ")
+    # Payloads are anybody's: what would move a terminal's cursor is not printed.
+    out = "".join(c if c.isprintable() else "?" for c in out)
     return out if len(out) <= CELL_WIDTH_MAX else out[: CELL_WIDTH_MAX - 3] + "..."

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streamproc.cli import screen, tables, topology_file
+from streamproc.cli import screen, tables
 from streamproc.cli.options import ConfigFile, Sets, settings
 from streamproc.errors import TableError
 from streamproc.lake import Lake
+from streamproc.plan import load_topology, plan
 from streamproc.sinks.delta.verify import Verification
 from streamproc.sinks.delta.verify import verify as verify_log
 
 PROBLEMS_SHOWN_MAX = 20
+MISSING = "SP511"
+"""Code of the error for a table that is not there."""
 
 
 def verify(
@@ -30,7 +32,7 @@ def verify(
 ) -> None:
     """Prove from the Delta logs that positions have no gap, overlap or regression."""
     lake = tables.lake_of(settings(config, sets))
-    names = list(_names(lake, what)) if what else tables.names(lake)
+    names = list(_names(what)) if what else tables.names(lake)
     if not names:
         raise TableError("SP512", f"no tables in {lake.location}", fix="run a topology first, or give another lake")
     found = {name: _verified(lake, name) for name in names}
@@ -51,17 +53,19 @@ def line(results: Iterable[Verification]) -> tuple[str, str]:
     return f"verify: {', '.join(parts)}", "green" if all(result.ok for result in results) else "red"
 
 
-def _names(lake: Lake, what: Iterable[str]) -> Iterable[str]:
+def _names(what: Iterable[str]) -> Iterable[str]:
     for name in what:
         if name.endswith(".py"):
-            yield from topology_file.plan_of(Path(name)).tables
+            yield from plan(load_topology(name)).tables
         else:
-            tables.handle(lake, name)
             yield name
 
 
 def _verified(lake: Lake, table: str) -> Verification:
-    return verify_log(lake.table_uri(table), lake.options)
+    try:
+        return verify_log(lake.table_uri(table), lake.options)
+    except TableError as error:
+        raise tables.missing(lake, table) if error.code == MISSING else error from None
 
 
 def _details(table: str, result: Verification) -> None:

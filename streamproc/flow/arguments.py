@@ -12,6 +12,7 @@ import polars as pl
 
 from streamproc.errors import Location, TopologyError
 from streamproc.flow.duration import Duration, microseconds
+from streamproc.formats.base import Format
 from streamproc.operators.base import OnFail
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -136,6 +137,13 @@ def _instance(where: Location, what: str, column: str, given: type[pl.DataType])
         raise invalid(
             where, f'{what}: "{column}": {given.__name__} needs its inner type', "pl.List(pl.String)"
         ) from error
+
+
+def format(where: Location, verb: str, value: Any) -> Format:
+    """A format: made, not its class."""
+    if isinstance(value, type) or not (hasattr(value, "columns") and hasattr(value, "decode")):
+        raise invalid(where, f"{verb} needs a format, not {value!r}"[:120], "sp.Json({...}) or sp.Raw()")
+    return value  # type: ignore[no-any-return]
 
 
 def _kind(value: Any) -> str:

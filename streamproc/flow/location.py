@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
-import sys
 from pathlib import Path
-from types import FrameType
 
 from streamproc.errors import Location
 
@@ -15,7 +14,7 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 
 def caller() -> Location:
     """The line that called into this package: the innermost frame outside of it."""
-    frame: FrameType | None = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame and frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     assert frame is not None
@@ -25,5 +24,5 @@ def caller() -> Location:
 def line_of(file: str, line: int) -> Location:
     """A line with its text; the path as seen from the current folder if it is below it."""
     text = linecache.getline(file, line).strip()
-    below = file.startswith(os.getcwd() + os.sep)
+    below = file.startswith(str(Path.cwd()) + os.sep)
     return Location(os.path.relpath(file) if below else file, line, text)

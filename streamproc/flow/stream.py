@@ -37,7 +37,7 @@ class Stream:
 
     def __init__(self, topology: Topology, node: nodes.Node) -> None:
         self._topology = topology
-        self._node = topology._add(node)
+        self._node = topology.add(node)
 
     def _then(self, node: nodes.Node) -> Stream:
         return Stream(self._topology, node)
@@ -59,7 +59,7 @@ class Stream:
                 parent=self._node,
                 location=at,
                 column=name,
-                format=_format(at, "decode", format),
+                format=arguments.format(at, "decode", format),
                 on_fail=arguments.on_fail(at, on_fail, ("drop", "reject", "stop")),
             )
         )
@@ -202,7 +202,7 @@ class Stream:
         at = caller()
         windows = tuple(key for key in keys if isinstance(key, Window))
         columns = arguments.columns(at, "group_by", [key for key in keys if not isinstance(key, Window)], least=0)
-        return Grouped(self, windows, columns, arguments.pinned(at, name))
+        return Grouped(self._topology, self._node, windows, columns, arguments.pinned(at, name))
 
     def write_delta(self, table: str, *, partition_by: Columns = (), freshness: Duration | None = None) -> None:
         """Append the rows to a Delta table, exactly once.
@@ -230,10 +230,18 @@ class Stream:
 class Grouped:
     """Rows grouped by window and columns; made by `Stream.group_by`."""
 
-    __slots__ = ("_keys", "_name", "_stream", "_windows")
+    __slots__ = ("_keys", "_name", "_node", "_topology", "_windows")
 
-    def __init__(self, stream: Stream, windows: tuple[Window, ...], keys: tuple[str, ...], name: str | None) -> None:
-        self._stream, self._windows, self._keys, self._name = stream, windows, keys, name
+    def __init__(
+        self,
+        topology: Topology,
+        node: nodes.Node,
+        windows: tuple[Window, ...],
+        keys: tuple[str, ...],
+        name: str | None,
+    ) -> None:
+        self._topology, self._node = topology, node
+        self._windows, self._keys, self._name = windows, keys, name
 
     def agg(self, **aggregates: Aggregate) -> Stream:
         """One row for each window and group once the window has closed: window_start, window_end, keys, aggregates.
@@ -251,19 +259,14 @@ class Grouped:
             for expr in (aggregate.value, aggregate.where):
                 if expr is not None:
                     arguments.expression(at, f'"{name}"', expr)
-        return self._stream._then(
+        return Stream(
+            self._topology,
             nodes.GroupBy(
-                parent=self._stream._node,
+                parent=self._node,
                 location=at,
                 name=self._name,
                 windows=self._windows,
                 keys=self._keys,
                 aggregates=dict(aggregates),
-            )
+            ),
         )
-
-
-def _format(at: Any, verb: str, value: Any) -> Format:
-    if isinstance(value, type) or not (hasattr(value, "columns") and hasattr(value, "decode")):
-        raise invalid(at, f"{verb} needs a format, not {value!r}"[:120], "sp.Json({...}) or sp.Raw()")
-    return value  # type: ignore[no-any-return]

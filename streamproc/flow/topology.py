@@ -9,7 +9,7 @@ from streamproc.flow import arguments
 from streamproc.flow.arguments import invalid
 from streamproc.flow.location import caller
 from streamproc.flow.nodes import Node, ReadKafka, Start
-from streamproc.flow.stream import Stream, _format
+from streamproc.flow.stream import Stream
 from streamproc.formats.base import Format
 
 Columns = str | Sequence[str]
@@ -45,7 +45,8 @@ class Topology:
         """All verbs in the order of their calls: parents come before children."""
         return tuple(self._nodes)
 
-    def _add(self, node: Node) -> Node:
+    def add(self, node: Node) -> Node:
+        """Take in a verb; streams do."""
         self._nodes.append(node)
         return node
 
@@ -82,7 +83,7 @@ class Topology:
                 location=at,
                 name=arguments.pinned(at, name),
                 topics=tuple(arguments.name(at, "topic", one) for one in topics),
-                format=_format(at, "read_kafka", format),
+                format=arguments.format(at, "read_kafka", format),
                 partitioned_by=declared,
                 start=start,
             ),

@@ -64,8 +64,8 @@ def _digits(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
         return value.to_physical().cast(pl.String)
     if dtype.is_float():
         wide = value.cast(pl.Float64)
-        bits = (wide + 0.0).reinterpret(dtype=pl.Int64).cast(pl.String)
-        return pl.when(wide.is_nan()).then(pl.lit("nan")).otherwise(bits)
+        bits = wide.reinterpret(dtype=pl.Int64).cast(pl.String)
+        return pl.when(wide.is_nan()).then(pl.lit("nan")).when(wide == 0).then(pl.lit("0")).otherwise(bits)
     return None
 
 

@@ -43,9 +43,9 @@ class WithWatermark:
         passed, ahead = self._without_ahead(timed)
         rejected = together(null, ahead)
         before = self.state - self._lateness if self.state > NEVER else NEVER
-        # Event times below NEVER (146,000 BC) raise nothing; clipped, no difference overflows.
-        times = np.maximum(passed.rows[self._column].to_physical().to_numpy(), NEVER)
-        highest = np.maximum.accumulate(times)
+        # Starting from NEVER also keeps differences from overflowing: event times before it (146,000 BC) raise nothing.
+        times = passed.rows[self._column].to_physical().to_numpy()
+        highest = np.maximum.accumulate(np.maximum(times, self.state))
         raises = np.flatnonzero(highest > np.concatenate(([self.state], highest))[:-1])
         positions = passed.positions.to_numpy()[raises]
         last = np.append(positions[1:] != positions[:-1], True)[: len(positions)]  # of the rows of one record

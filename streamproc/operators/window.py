@@ -89,7 +89,7 @@ class Window:
         self._hidden = hidden
         self._computations = computing.compile_aggregates(schema, aggregates)
         # 0.0 and -0.0 are one group: which of them it shows must not depend on which came first.
-        self._keys_out = [pl.col(key) + 0.0 if schema[key].is_float() else pl.col(key) for key in keys]
+        self._keys_out = [_one_zero(pl.col(key)) if schema[key].is_float() else pl.col(key) for key in keys]
         self._group = [_START, *(f"key{i}" for i in range(len(keys)))]
         self.state = Open()
 
@@ -267,6 +267,10 @@ class Window:
 
     def _no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(schema={**self.columns, position.COLUMN: pl.Int64()})
+
+
+def _one_zero(value: pl.Expr) -> pl.Expr:
+    return pl.when(value == 0).then(value.abs()).otherwise(value)
 
 
 def _failure(code: str, message: str, at: int, error: pl.exceptions.PolarsError) -> DataError:

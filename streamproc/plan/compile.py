@@ -10,7 +10,6 @@ from datetime import timedelta
 import streamproc.plan.keyed  # noqa: F401  registers its verbs
 from streamproc.errors import TopologyError
 from streamproc.flow import nodes
-from streamproc.flow.duration import text
 from streamproc.flow.nodes import Node
 from streamproc.flow.topology import Topology
 from streamproc.plan import tables
@@ -19,6 +18,7 @@ from streamproc.plan.here import Here
 from streamproc.plan.model import Plan, Stage, Step, Table
 from streamproc.plan.problems import problem
 from streamproc.plan.steps import Placed, place, read
+from streamproc.plan.warnings import delays, sinkless
 
 FRESHNESS = 1_000_000
 """Time between commits where a sink does not say, in microseconds."""
@@ -46,7 +46,7 @@ def plan(topology: Topology) -> Plan:
             location=topology.location,
             fix='end a stream with .write_delta("silver/...")',
         )
-    merged = _Merged(topology, placed, ids, {node: table for node, table in outputs})
+    merged = _Merged(topology, placed, ids, dict(outputs))
     all_tables = tables.collect(topology, outputs)
     live = _live(topology)
     topics = dict.fromkeys(
@@ -58,7 +58,7 @@ def plan(topology: Topology) -> Plan:
         tables=all_tables,
         rejected=topology.rejected,
         late=topology.late,
-        warnings=(*_sinkless(topology), *_delays(outputs, placed)),
+        warnings=(*sinkless(topology), *delays(node for node, _ in outputs)),
     )
 
 
@@ -237,37 +237,3 @@ def _topics(node: Node) -> tuple[str, ...]:
     source = _source(node)
     assert isinstance(source, nodes.ReadKafka)
     return source.topics
-
-
-def _sinkless(topology: Topology) -> list[str]:
-    """Streams that nobody reads and that are no tables."""
-    parents = {node.parent for node in topology.nodes}
-    return [
-        f"this stream ends without a table: nothing is done with it   {node.location}"
-        for node in topology.nodes
-        if node not in parents and not isinstance(node, nodes.WriteDelta)
-    ]
-
-
-def _delays(outputs: list[tuple[nodes.WriteDelta, Table]], placed: Mapping[Node, Placed]) -> list[str]:
-    """How long after their start windows appear in tables."""
-    lines = []
-    for node, table in outputs:
-        delay = _delay(node)
-        if delay:
-            lines.append(
-                f"{table.name} appears {delay} after a window starts; a partition without new messages holds its last ones"
-            )
-    return lines
-
-
-def _delay(node: Node) -> str:
-    window, at = 0, node.parent
-    lateness = None
-    while at is not None:
-        if isinstance(at, nodes.GroupBy):
-            window += at.windows[0].every
-        if isinstance(at, nodes.WithWatermark):
-            lateness = at.lateness
-        at = at.parent
-    return f"{text(window)} + {text(lateness)}" if window and lateness is not None else ""

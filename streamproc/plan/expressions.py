@@ -47,7 +47,6 @@ def infer(node: Node, exprs: Sequence[pl.Expr], here: Here, *, where: str = "") 
         used.update(hidden)
         seen = dict(here.columns) | {name: HIDDEN[name] for name in hidden}
         schema = _schema(node, expr, seen, here, where)
-        _row_wise(node, expr, seen, where)
         if twice := [name for name in schema if name in columns]:
             raise problem("SP107", node, f'two expressions named "{twice[0]}" in {where}', fix='.alias("another name")')
         columns |= schema
@@ -107,16 +106,20 @@ def _hidden(node: Node, expr: pl.Expr, here: Here, where: str) -> list[str]:
 def _schema(
     node: Node, expr: pl.Expr, columns: dict[str, pl.DataType], here: Here, where: str
 ) -> dict[str, pl.DataType]:
+    """On an empty frame, and not from the lazy plan: that finds less."""
     for name in expr.meta.root_names():
         if name not in columns and name:
             raise unknown_column(node, name, here.columns, where=where, hidden=True)
+    _refuse_call(node, expr, where, dependent_call(expr))
     try:
-        return dict(pl.LazyFrame(schema=columns).select(expr).collect_schema())
+        schema = dict(pl.DataFrame(schema=columns).select(expr).schema)
     except pl.exceptions.ColumnNotFoundError as error:
         missing = re.search(r'"([^"]*)"', str(error))
         raise unknown_column(node, missing[1] if missing else "?", here.columns, where=where) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         raise _wrong_type(node, expr, here, where, error) from error
+    _refuse_call(node, expr, where, shown(expr) if differs_by_cut(expr, columns) else None)
+    return schema
 
 
 def _wrong_type(node: Node, expr: pl.Expr, here: Here, where: str, error: BaseException) -> TopologyError:
@@ -135,8 +138,7 @@ def _types(expr: pl.Expr, here: Here) -> str:
     return "columns here: " + ", ".join(f"{name} {here.columns[name]}" for name in names)
 
 
-def _row_wise(node: Node, expr: pl.Expr, columns: dict[str, pl.DataType], where: str) -> None:
-    call = dependent_call(expr)
+def _refuse_call(node: Node, expr: pl.Expr, where: str, call: str | None) -> None:
     if call == PYTHON:
         raise problem(
             "SP106",
@@ -145,8 +147,6 @@ def _row_wise(node: Node, expr: pl.Expr, columns: dict[str, pl.DataType], where:
             detail=[shown(expr)],
             fix="stream.map_batches(function, schema={...}), or Polars expressions",
         )
-    if call is None and differs_by_cut(expr, columns):
-        call = shown(expr)
     if call:
         raise problem(
             "SP106",
@@ -163,5 +163,7 @@ def _copies(expr: pl.Expr, schema: Iterable[str], here: Here) -> dict[str, str]:
         return {}
     if expr.meta.has_multiple_outputs():
         return {name: name for name in schema if name in here.columns} if expr.meta.is_column_selection() else {}
-    root = expr.meta.root_names()
-    return dict.fromkeys(schema, root[0]) if root else {name: name for name in schema if name in here.columns}
+    (root,) = expr.meta.root_names() or (None,)
+    if root is None:
+        return {name: name for name in schema if name in here.columns}
+    return dict.fromkeys(schema, root) if root in here.columns else {}

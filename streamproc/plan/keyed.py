@@ -132,7 +132,7 @@ def _check_local(node: Node, keys: tuple[str, ...], here: Here) -> str:
             node,
             f"{node.verb} needs a topic that is partitioned by its keys",
             detail=[why, f"keys: {listed}"],
-            fix=f'if the producer partitions by one of them, say so: read_kafka(..., partitioned_by="{(keys or ("key",))[0]}")',
+            fix=f'if the producer partitions by one of them: read_kafka(..., partitioned_by="{[*keys, "key"][0]}")',
         )
     for declared, held in here.partition.items():
         if held and held & set(keys):

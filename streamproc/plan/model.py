@@ -13,8 +13,10 @@ from typing import Literal
 
 import polars as pl
 
-from streamproc.flow.nodes import Start as Start
+from streamproc.flow.nodes import Start
 from streamproc.operators.base import Operator
+
+__all__ = ["FAILED_SCHEMA", "Plan", "Stage", "Start", "Step", "Table"]
 
 FAILED_SCHEMA: Mapping[str, pl.DataType] = {
     "topic": pl.String(),
@@ -85,7 +87,6 @@ class Stage:
         start: where a first start reads from.
         fingerprint: stable hash of all that the stage's output depends on.
         interval: time between checkpoints: the smallest `freshness` of its sinks.
-        warnings: lines for the user.
     """
 
     name: str

@@ -28,7 +28,7 @@ def render(plan: Plan, *, facts: Seen = Seen()) -> str:
     """A plan for people.
 
     Args:
-        facts: what was seen of the outside; without it partitions are unknown and tables are described by their columns.
+        facts: what was seen of the outside; without it partitions are unknown, and tables are only what is planned.
     """
     lines = [_head(plan, facts)]
     for number, stage in enumerate(plan.stages, 1):

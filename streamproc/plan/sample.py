@@ -51,7 +51,7 @@ _SCALARS: dict[type[pl.DataType], list[Any]] = {
     pl.Binary: [b"a", b"b", b"{}"],
     pl.Float64: [1.5, -2.0, 3.0],
     pl.Float32: [1.5, -2.0, 3.0],
-    pl.Decimal: [Decimal("1.5"), Decimal("-2"), Decimal("3")],
+    pl.Decimal: [Decimal("1.5"), Decimal(-2), Decimal(3)],
     pl.Date: [date(2024, 1, 1), date(2024, 2, 29), date(1969, 12, 31)],
     pl.Datetime: [datetime(2024, 1, day, 10, day, tzinfo=UTC) for day in (1, 2, 3)],
     pl.Time: [time(1), time(2, 30), time(23)],

@@ -54,7 +54,7 @@ def place(node: Node, here: Here) -> Placed:
     Raises:
         TopologyError: it makes no sense here.
     """
-    raise AssertionError(f"no plan for {type(node).__name__}")
+    raise AssertionError(f"no plan for {type(node).__name__} after {list(here.columns)}")
 
 
 def read(node: nodes.ReadKafka, partitioned_by: tuple[str, ...] | None) -> Placed:

@@ -21,7 +21,7 @@ from streamproc.lake import Lake
 from streamproc.plan import Plan, load_topology, plan
 from streamproc.runtime import account
 from streamproc.runtime.job import open_worker
-from streamproc.runtime.log import Log
+from streamproc.runtime.log import Log, TopicPartition
 from streamproc.runtime.memory.broker import MemoryBroker
 from streamproc.runtime.memory.clock import START, VirtualClock
 from streamproc.runtime.memory.driver import MemoryDriver
@@ -173,9 +173,16 @@ class TopologyTest:
         chosen = self.broker.topics[topic].choose(keys) if partition is None else [partition] * len(rows)
         if partition is not None and not 0 <= partition < len(self.broker.topics[topic].partitions):
             raise ValueError(f"there is no partition {partition}: TopologyTest(..., partitions=...) says how many")
-        at = None if timestamp is None else sent.milliseconds(timestamp)
-        for row, row_key, number in zip(rows, keys, chosen, strict=True):
-            self.broker.produce(topic, sent.encode(row), key=row_key, timestamp_ms=at, partition=number)
+        values = [sent.encode(row) for row in rows]
+        at = self.clock.now() // 1000 if timestamp is None else sent.milliseconds(timestamp)
+        for number in sorted(set(chosen)):
+            mine = [i for i, where in enumerate(chosen) if where == number]
+            self.broker.append(
+                TopicPartition(topic, number),
+                [values[i] for i in mine],
+                [keys[i] for i in mine],
+                [at] * len(mine),
+            )
 
     def advance(self, duration: Duration) -> None:
         """Move the clock on, e.g. by "10m"."""
@@ -217,11 +224,16 @@ class TopologyTest:
         driver.crash()
         self._driver, self._dead = None, True
 
-    def restart(self) -> None:
-        """Start a worker again after `crash` or an error; it goes on with the next `run` or `step`."""
+    def restart(self, *, batch_size: int | None = None) -> None:
+        """Start a worker again after `crash` or an error; it goes on with the next `run` or `step`.
+
+        Args:
+            batch_size: from now on; as before by default.
+        """
         if self._driver:
             self._driver.crash()
         self._driver, self._dead = None, False
+        self._batch_size = batch_size or self._batch_size
 
     def table(self, name: str) -> pl.DataFrame:
         """What a Delta table holds, in no particular order: sort before you compare.

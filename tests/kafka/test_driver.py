@@ -102,10 +102,11 @@ def test_a_topic_made_anew_stops_the_run(kafka: str, tmp_path: Path) -> None:
     running = Running(plan_of(unique("job"), topic), kafka, tmp_path, ledger=ledger)
     produce_json(kafka, topic, range(3))
     wait_for(lambda: len(ledger.committed) == 3)
-    AdminClient({"bootstrap.servers": kafka}).delete_topics([topic])[topic].result(10)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([topic])[topic].result(10)
     create_topic(kafka, topic)
     produce_json(kafka, topic, range(10))
-    with pytest.raises(LogError, match="SP301|SP310|SP312"):
+    with pytest.raises(LogError, match=r"SP301|SP310|SP312"):
         running.join()
     assert len(ledger.committed) == 3
 

@@ -10,15 +10,16 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from streamproc import telemetry
-from streamproc.cli import accounting, screen, topology_file, verify
+from streamproc.cli import accounting, screen, verify
 from streamproc.cli.demo import folder, sensors, shipped, summary
 from streamproc.cli.demo.feed import Feed, WallClock
 from streamproc.lake import Lake
-from streamproc.plan.model import Plan
+from streamproc.plan import Plan, load_topology
+from streamproc.plan import plan as planned
 from streamproc.runtime.job import open_worker
 from streamproc.runtime.memory.broker import MemoryBroker
 from streamproc.runtime.memory.driver import MemoryDriver
@@ -38,7 +39,8 @@ def demo(
     """Run the main job without any server: made-up truck sensors, the in-memory broker, tables in a folder."""
     telemetry.configure(level=logging.WARNING)
     file = shipped.path(topology)
-    loaded, plan = topology_file.load(file), topology_file.plan_of(file)
+    loaded = load_topology(file)
+    plan = planned(loaded)
     folder.prepare(lake)
     at = Lake(str(lake))
     screen.say(
@@ -91,7 +93,7 @@ def _run(plan: Plan, lake: Lake, state: Path, messages: list[sensors.Message]) -
 
 
 class _Freshness:
-    """Time from sending to commit, of the oldest message of the last checkpoint. (Messages carry made-up timestamps.)"""
+    """Time from sending to commit of the last checkpoint's oldest message. (Messages carry made-up timestamps.)"""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -111,7 +113,7 @@ def _bar() -> Bar:
     return Bar(
         TextColumn("{task.description}"),
         BarColumn(20),
-        MofNCompleteColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
         TextColumn("{task.fields[rate]}  {task.fields[lag]}  {task.fields[freshness]}"),
         console=screen.out,
         refresh_per_second=8,

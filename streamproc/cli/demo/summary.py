@@ -25,13 +25,18 @@ REASONS = {
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_ROWS = 5
-SAMPLE = ["topic", "partition", "offset", "step", "reason", "value"]
+SAMPLE = {
+    "message": pl.format("{}/{} @ {}", "topic", "partition", "offset"),
+    "step": pl.col("step"),
+    "reason": pl.col("reason"),
+    "payload": pl.col("value"),
+}
 
 
 def accounts(topology: Topology, plan: Plan, counters: Mapping[str, Counters], lake: Lake) -> None:
     """Print where the messages went, table by table."""
     rejected = _stored(lake, plan.rejected)
-    width = max(len(name) for name in plan.tables) + 2
+    width = max(len(table.name) for table in plan.tables.values() if table.role == "output") + 2
     for stage in plan.stages:
         for account in accounting.tables(stage, accounting.of_stage(plan, counters, stage)):
             if account.windowed:
@@ -52,7 +57,7 @@ def first_rows(plan: Plan, lake: Lake) -> None:
         rows = _stored(lake, name)
         if name in (plan.rejected, plan.late):
             screen.say(f"\n{name}, first of {rows.height:,}", "bold")
-            rows = rows.sort("offset", "partition").select(SAMPLE)
+            rows = rows.sort("offset", "partition").select(**SAMPLE)
         else:
             screen.say(f"\n{name}, read back from Delta", "bold")
             rows = rows.sort(rows.columns[:3])
@@ -86,13 +91,13 @@ def _remark(outcome: str, lines: list[accounting.Line], rejected: pl.DataFrame, 
             names = [f"{n:,} {_reason(step, reason)}" for step, reason, n in found.iter_rows()]
             return f"rejected     {', '.join(names)}"
         case "duplicates":
-            return f"duplicates   same {step.summary}"
+            return f"duplicates   same {step.summary.partition('   ')[0]}"
         case _:
             return f"{outcome:<12} {step.summary}"
 
 
 def _reason(step: str, reason: str) -> str:
-    return f'"{step}"' if reason == "expectation" else REASONS.get(reason, reason)
+    return f'"{step.removeprefix("expect:")}"' if reason == "expectation" else REASONS.get(reason, reason)
 
 
 def _until(topology: Topology, lake: Lake) -> str:

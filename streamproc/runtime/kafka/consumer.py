@@ -2,8 +2,7 @@
 
 Callbacks of the group fire inside `consume()`, so one call can return records of two assignments. Calls are told
 apart by a generation: after a change everything that the call returned is discarded, and each partition is sought to
-where its task stands. Until that is done, its records are discarded too. The position that librdkafka keeps is never
-asked for: after an event of a partition's end it is one too far.
+where its task stands. Until that is done, its records are discarded too.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _OWN = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
-    "enable.partition.eof": True,
+    "enable.partition.eof": False,  # see `probe`
 }
 _FAIR = {
     # All partitions share one queue, first come first served: what one of them may put there is how long others wait.
@@ -47,8 +46,8 @@ class Slice:
 
     Args:
         partition: which.
-        records: consecutive records; may be none.
-        end: where reading goes on: records that can't be seen are passed over.
+        records: consecutive records, at least one.
+        end: where reading goes on.
     """
 
     partition: TopicPartition
@@ -191,19 +190,15 @@ class GroupConsumer:
         slices = []
         for (topic, number), group in groups.items():
             partition = TopicPartition(self._logical[topic], number) if topic in self._logical else None
-            told = [m for m in group if m.error() is None or _is_end(m.error())]
-            if len(told) < len(group):
-                for message in group:
-                    if (error := message.error()) and not _is_end(error):
-                        self._on_error(error, partition)
-            if told and partition in self._reading and partition not in self._seeks:
-                slices.append(self._slice(partition, told))
+            rows = [m for m in group if m.error() is None]
+            if len(rows) < len(group):
+                for error in filter(None, map(Message.error, group)):
+                    self._on_error(error, partition)
+            if rows and partition in self._reading and partition not in self._seeks:
+                slices.append(self._slice(partition, rows))
         return slices
 
-    def _slice(self, partition: TopicPartition, group: list[Message]) -> Slice:
-        last = group[-1]
-        end = last.offset() if last.error() else last.offset() + 1
-        rows = [m for m in group if m.error() is None]
+    def _slice(self, partition: TopicPartition, rows: list[Message]) -> Slice:
         records = Records(
             *partition,
             offsets=list(map(Message.offset, rows)),
@@ -212,7 +207,7 @@ class GroupConsumer:
             values=list(map(Message.value, rows)),
             headers=list(map(Message.headers, rows)) if partition.topic in self._with_headers else (),
         )
-        return Slice(partition, records, end)
+        return Slice(partition, records, rows[-1].offset() + 1)
 
     def _on_error(self, error: KafkaError, partition: TopicPartition | None = None) -> None:
         """Note an outage; keep everything else for `read` to raise. Called for the whole connection, too."""
@@ -243,7 +238,3 @@ class GroupConsumer:
 
     def _named(self, partitions: Iterable[ck.TopicPartition]) -> set[TopicPartition]:
         return {TopicPartition(self._logical[p.topic], p.partition) for p in partitions}
-
-
-def _is_end(error: KafkaError) -> bool:
-    return bool(error.code() == KafkaError._PARTITION_EOF)  # noqa: SLF001

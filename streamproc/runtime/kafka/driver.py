@@ -16,6 +16,7 @@ from streamproc.runtime.kafka.connection import KafkaSettings, Stopped
 from streamproc.runtime.kafka.consumer import GroupConsumer
 from streamproc.runtime.kafka.goal import Goal
 from streamproc.runtime.kafka.log import KafkaLog
+from streamproc.runtime.kafka.probe import Probe
 from streamproc.runtime.kafka.rounds import Rounds
 from streamproc.runtime.kafka.slots import Slot
 from streamproc.runtime.log import Log
@@ -103,7 +104,11 @@ class KafkaDriver:
         closing.callback(log.close)
         log.open()
         log.check_job(self._lake, _fingerprint(self._plan), self._identity)
-        goal = Goal(admin, log, topics) if until_caught_up else None
+        goal = None
+        if until_caught_up:
+            probe = Probe(admin, self._plan.name)
+            closing.callback(probe.close)
+            goal = Goal(admin, log, probe, topics)
         worker = self._make_worker(log)
         rounds = Rounds(self._plan, worker, reader, admin, {name: topic.id for name, topic in topics.items()})
         closing.callback(self._close, rounds, admin)

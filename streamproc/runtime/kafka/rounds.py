@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import structlog
 
 from streamproc.errors import Fenced, LogError
+from streamproc.operators.batch import Records
 from streamproc.plan.model import Plan
 from streamproc.position import offset_of
 from streamproc.runtime.kafka.admin import Admin
@@ -51,6 +52,7 @@ class Rounds:
         self._assign_at = float("-inf")
         self._checkpoint_at = time.monotonic()
         self._closing = False
+        self.idle = False
 
     @property
     def positions(self) -> dict[TopicPartition, int]:
@@ -74,6 +76,7 @@ class Rounds:
             Stopped: asked to stop while the broker was away.
         """
         slices = self._reader.read(ROUND_S)
+        self.idle = not slices
         if self._generation != self._reader.generation:
             self._generation = self._reader.generation
             self._waiting |= self._reader.owned - self._worker.tasks.keys()
@@ -104,6 +107,11 @@ class Rounds:
             self._checkpoint_at = time.monotonic()
             self._meter.committed()
 
+    def pass_over(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Let tasks stand at these offsets, before which there are no more records for them."""
+        for partition, end in ends.items():
+            self._process(Slice(partition, Records(*partition, (), (), (), ()), end))
+
     def tell(self, on_progress: Callable[[Progress], None], every_s: float = PROGRESS_S) -> None:
         """Tell how far it is, if that is due."""
         if self._meter.due(every_s):
@@ -126,8 +134,7 @@ class Rounds:
             self._reader.leave(timeout_s)
 
     def _process(self, read: Slice) -> None:
-        task = self._worker.tasks.get(read.partition)
-        if task is None or (not len(read.records) and read.end <= offset_of(task.position)):
+        if read.partition not in self._worker.tasks:
             return
         with self._dropping_fenced():
             self._worker.process(read.partition, read.records, read.end)

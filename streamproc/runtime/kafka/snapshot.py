@@ -32,6 +32,8 @@ class Snapshot:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             enable_partition_eof=True,
+            fetch_wait_max_ms=10,  # the event of the end comes with the answer after the last record
+            retry_backoff_ms=20,
         )
         self._consumer: Consumer = make(admin.settings, Consumer, config)
 

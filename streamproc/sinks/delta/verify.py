@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deltalake.exceptions import TableNotFoundError
+
 from streamproc.errors import TableError
 from streamproc.position import offset_of
 from streamproc.sinks.delta import problems
@@ -68,13 +70,15 @@ def verify(uri: str, storage_options: Mapping[str, str] | None = None) -> Verifi
     Raises:
         TableError: there is no Delta table, or its log can't be read.
     """
-    log = Log(uri, storage_options)
     try:
+        log = Log(uri, storage_options)
         versions = log.versions()
         if not versions:
             raise problems.missing(uri)
         commits = (commit for version in versions if (commit := log.read(version)) is not None)
         return check(commits)
+    except TableNotFoundError as error:
+        raise problems.missing(uri) from error
     except (OSError, ValueError, KeyError) as error:
         raise TableError("SP508", f'the log of table "{uri}" can\'t be read', detail=[str(error)]) from error
 
@@ -155,8 +159,9 @@ class _State:
 
     def _txns(self, commit: Commit) -> None:
         """What the table remembers must be what the commit says of itself."""
+        claimed, written = commit.metadata.get("v", {}), commit.metadata.get("tasks", {})
         for task in commit.metadata.get("epochs", {}):
-            said = self.v.get(task)
+            said = claimed.get(task, written[task]["to"] if task in written else self.v.get(task))
             stored = commit.txns.get(task)
             if stored is None or owner_id(task) not in commit.txns:
                 self._problem(commit, "regression", task, "the commit does not re-assert position and owner")

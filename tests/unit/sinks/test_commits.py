@@ -151,6 +151,7 @@ def test_the_handle_does_not_jump_over_a_claim(lake: Lake) -> None:
     lake.put(owner, 0, 5)
     with pytest.raises(Fenced):
         lake.put(sink, 0, 5, "b")
+    assert lake.rows("b") == []
     with pytest.raises(Fenced):
         sink.write("a", lake.batch("a", 0, 5), before(5), {})
     sink.release("a")

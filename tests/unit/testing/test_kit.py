@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import streamproc as sp
+from streamproc.runtime.log import TopicPartition
 from streamproc.testing import TopologyTest
 
 READING = {"device": pl.String, "at": pl.Datetime, "celsius": pl.Float64}
@@ -44,7 +45,9 @@ def messages() -> list[dict[str, Any] | bytes]:
         jitter = (n * 7) % 25
         at = START + timedelta(seconds=10 * n - jitter)
         row = {"device": "abc"[n % 3], "at": at, "celsius": 20.0 + n % 5}
-        rows += [row] if n % 6 else [row, row]
+        rows += [row]
+        if n % 6 == 5:
+            rows += [rows[-4]]
         if n % 20 == 19:
             rows += [b"{", {**row, "celsius": 99.0}, {**row, "at": at - timedelta(minutes=5)}]
     return rows
@@ -96,25 +99,23 @@ def test_batch_size_changes_nothing(straight: dict[str, pl.DataFrame], batch_siz
         assert_same(contents(t), straight)
 
 
-ACTIONS = st.lists(st.sampled_from(["step", "step", "crash", "die in checkpoint", "run", "tick"]), max_size=14)
+LIVES = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.booleans(), st.integers(1, 9)), min_size=1, max_size=5)
+"""Of each worker: steps before a checkpoint that may come, how it dies, the batch size of its successor."""
 
 
-@settings(max_examples=12, deadline=None)
-@given(ACTIONS, st.sampled_from([1, 4, 9]))
-def test_crashes_change_nothing(straight: dict[str, pl.DataFrame], actions: list[str], batch_size: int) -> None:
-    with TopologyTest(readings(), partitions=3, batch_size=batch_size) as t:
+@settings(max_examples=8, deadline=None)
+@given(LIVES)
+def test_crashes_change_nothing(straight: dict[str, pl.DataFrame], lives: list[tuple[int, bool, bool, int]]) -> None:
+    with TopologyTest(readings(), partitions=3, batch_size=4) as t:
         t.send("sensors", messages(), key=key, timestamp=START + timedelta(minutes=20))
-        for action in actions:
-            match action:
-                case "step":
-                    t.step()
-                case "run":
-                    t.run()
-                case "tick":
-                    t.advance("1s")
-                case _:
-                    t.crash(in_checkpoint=action == "die in checkpoint")
-                    t.restart()
+        for steps, commits, in_checkpoint, batch_size in lives:
+            for _ in range(steps):
+                t.step()
+            if commits:
+                t.advance("1s")
+            t.step()
+            t.crash(in_checkpoint=in_checkpoint)
+            t.restart(batch_size=batch_size)
         t.run()
         t.verify()
         assert_same(contents(t), straight)
@@ -144,10 +145,32 @@ def test_dying_in_a_checkpoint_leaves_tables_ahead_and_is_trimmed() -> None:
         t.step()
         t.crash(in_checkpoint=True)
         assert t.table("silver")["device"].to_list() == ["a"]
+        assert t.broker.groups.committed("readings", TopicPartition("sensors", 0)) == 0
         t.restart()
         t.run()
         assert t.table("silver")["device"].to_list() == ["a"]
         t.verify()
+
+
+def test_table_ahead_is_trimmed_when_batches_are_cut_elsewhere() -> None:
+    with TopologyTest(readings(), batch_size=4) as t:
+        t.send("sensors", messages(), key=key, timestamp=START + timedelta(minutes=20))
+        t.step()
+        t.crash(in_checkpoint=True)
+        t.restart(batch_size=3)
+        t.run()
+        t.verify()
+        assert t.table("bronze").height == len(messages())
+
+
+def test_state_survives() -> None:
+    with TopologyTest(readings()) as t:
+        for celsius in (20.0, 21.0):
+            t.send("sensors", {"device": "a", "at": START, "celsius": celsius})
+            t.run()
+            t.crash()
+            t.restart()
+        assert t.table("silver")["celsius"].to_list() == [20.0]
 
 
 def test_step_commits_when_the_clock_says_so() -> None:

@@ -1,0 +1,159 @@
+"""Commands that need no broker, and how errors reach the user."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from streamproc.cli import config_show, tables
+
+Streamproc = Callable[..., Any]
+
+TOPOLOGY = """
+import polars as pl
+import streamproc as sp
+
+topology = sp.Topology("shop")
+orders = topology.read_kafka("orders", format=sp.Json({"id": pl.String, "n": pl.Int64}))
+orders.write_delta("silver/orders")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    file = tmp_path / "shop.py"
+    file.write_text(TOPOLOGY)
+    return file
+
+
+def test_plan_offline_says_what_would_be_done_and_writes_nothing(
+    streamproc: Streamproc, shop: Path, tmp_path: Path
+) -> None:
+    ended = streamproc("plan", shop, "--set", "lake=lake")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("shop: 1 stage")
+    assert "Nothing was changed." in ended.out
+    assert "new, 2 columns" in ended.out
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["shop.py"]
+
+
+def test_plan_without_a_broker_that_answers_takes_seconds_and_says_so(streamproc: Streamproc, shop: Path) -> None:
+    ended = streamproc("plan", shop, "--set", "kafka.bootstrap_servers=127.0.0.1:1")
+    assert ended.code == 0, ended.err
+    assert "! broker unreachable" in ended.out
+
+
+def test_plan_tells_how_a_table_differs(streamproc: Streamproc, shop: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["a"], "n": ["text"]}).write_delta(tmp_path / "lake/silver/orders")
+    ended = streamproc("plan", shop, "--set", "lake=lake")
+    assert ended.code == 1
+    assert "schema DIFFERS" in ended.out
+    assert '! table "silver/orders"' in ended.out
+
+
+def test_a_mistake_in_the_topology_shows_the_users_line(streamproc: Streamproc, shop: Path) -> None:
+    shop.write_text(TOPOLOGY + 'orders.filter(pl.col("m") > 1).write_delta("silver/many")\n')
+    ended = streamproc("plan", shop)
+    assert ended.code == 1
+    assert "error[SP104]" in ended.err
+    assert "shop.py:8   orders.filter" in ended.err
+    assert "Traceback" not in ended.err + ended.out
+
+
+def test_a_topology_file_that_is_not_there(streamproc: Streamproc) -> None:
+    ended = streamproc("run", "nowhere.py", "--set", "lake=lake", "--set", "kafka.bootstrap_servers=x")
+    assert ended.code == 1
+    assert 'no topology file "nowhere.py"' in ended.err
+
+
+@pytest.mark.parametrize("place", ["orders", "orders:0", "orders:0:x", "orders:0:-1", "other:0:1"])
+def test_skip_wants_a_record_of_this_topology(streamproc: Streamproc, shop: Path, place: str) -> None:
+    ended = streamproc("run", shop, "--skip", place, "--set", "lake=lake", "--set", "kafka.bootstrap_servers=x")
+    assert ended.code == 1
+    assert "error[SP222]" in ended.err
+
+
+@pytest.mark.parametrize("command", ["run", "reset"])
+def test_missing_settings_are_named_before_anything_happens(streamproc: Streamproc, shop: Path, command: str) -> None:
+    ended = streamproc(command, shop)
+    assert ended.code == 1
+    assert "error[SP202]" in ended.err
+    assert "STREAMPROC_" in ended.err
+
+
+def test_config_show_hides_secrets_and_names_origins(
+    streamproc: Streamproc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.yaml").write_text("kafka: {options: {security.protocol: SASL_SSL, sasl.username: canary-1}}\n")
+    monkeypatch.setenv("STREAMPROC_KAFKA__OPTIONS__SASL_PASSWORD", "canary-2")
+    ended = streamproc("config", "show", "--config", "c.yaml", "--set", "lake_options.account_key=canary-3")
+    rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines()}
+    assert rows["kafka.options.security.protocol"] == ["SASL_SSL", "c.yaml"]
+    assert rows["kafka.options.sasl.password"] == ["**********", "STREAMPROC_KAFKA__OPTIONS__SASL_PASSWORD"]
+    assert "canary" not in ended.out + ended.err
+
+
+def test_show_prints_rows_and_names_the_nearest_table(streamproc: Streamproc, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"at": [datetime(2026, 1, 1, tzinfo=UTC)], "n": [1]})
+    frame.write_delta(tmp_path / "lake/gold/minutes")
+    ended = streamproc("show", "gold/minutes", "--set", "lake=lake")
+    assert ended.out.splitlines()[1:] == ["at                   n", "2026-01-01 00:00:00  1"]
+    missing = streamproc("show", "gold/minute", "--set", "lake=lake")
+    assert missing.code == 1
+    assert 'did you mean "gold/minutes"?' in missing.err
+    assert streamproc("show", "gold/minutes", "--set", "lake=elsewhere").code == 1
+
+
+def test_payloads_cannot_drive_the_terminal() -> None:
+    assert tables.text(pl.DataFrame({"value": [b"\x1b[2Jgone\n"]})) == "value\n?[2Jgone?"
+
+
+def test_verify_of_nothing_and_of_a_table_that_lost_a_commit(streamproc: Streamproc, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    assert "no tables in lake" in streamproc("verify", "--set", "lake=lake").err
+    for _ in range(3):
+        pl.DataFrame({"n": [1]}).write_delta(tmp_path / "lake/t", mode="append")
+    assert streamproc("verify", "--set", "lake=lake").out.endswith("verify: 1 table, 0 gaps, 0 overlaps\n")
+    (tmp_path / "lake/t/_delta_log" / f"{1:020}.json").unlink()
+    ended = streamproc("verify", "t", "--set", "lake=lake")
+    assert ended.code == 1
+    assert "log: version 2: versions 1 to 1 are missing" in ended.out
+
+
+def test_an_unexpected_exception_is_one_line_and_a_file(
+    streamproc: Streamproc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(config_show, "settings", lambda *_: 1 / 0)
+    ended = streamproc("config", "show")
+    [log] = tmp_path.glob("streamproc-*.log")
+    assert ended.code == 2
+    assert "unexpected error: ZeroDivisionError" in ended.err
+    assert str(log) in ended.err.replace("\n", "")
+    assert "Traceback" not in ended.err
+    assert "Traceback" in log.read_text()
+
+
+def test_wrong_usage_is_exit_2(streamproc: Streamproc) -> None:
+    assert streamproc("plan").code == 2
+    assert streamproc("no-such-command").code == 2
+
+
+def test_the_installed_command_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from streamproc.cli.main import main; main()", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    for command in ("demo", "plan", "run", "verify", "show", "infer", "reset", "config"):
+        assert command in done.stdout
