@@ -35,9 +35,11 @@ class Live:
         self._last: Progress | None = None
 
     def __enter__(self) -> Self:
-        _log.info("started", topology=self._plan.name, where=self._where)
         if screen.err.is_terminal:
+            screen.note(f"{self._plan.name}: {self._where}", "bold")
             self._live.start()
+        else:
+            _log.info("started", topology=self._plan.name, where=self._where)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -62,6 +64,13 @@ class Live:
             self._logged = now
             _log.info("progress", **self._facts(progress))
 
+    def stopping(self) -> None:
+        """The run has been asked to end."""
+        if screen.err.is_terminal:
+            screen.note("stopping: what has been read is being committed; Ctrl-C again ends at once")
+        else:
+            _log.info("stopping", topology=self._plan.name)
+
     def _rate(self) -> float:
         (t0, read0), (t1, read1) = self._marks[0], self._marks[-1]
         return (read1 - read0) / (t1 - t0) if t1 > t0 else 0.0
@@ -80,8 +89,7 @@ class Live:
         return {s.topic: accounting.of_stage(self._plan, progress.accounts, s) for s in self._plan.stages}
 
     def _tell(self, progress: Progress) -> None:
-        """Since the topology's first start, of the tasks that were here."""
-        screen.note(f"{progress.read:,} messages read", "bold")
+        screen.note(f"{progress.read:,} messages read; since the first start, by the tasks that ran here:", "bold")
         for stage in self._plan.stages:
             counters = accounting.of_stage(self._plan, progress.accounts, stage)
             for account in accounting.tables(stage, counters):

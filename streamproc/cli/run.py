@@ -7,13 +7,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from streamproc.cli import kafka, screen, tables
+from streamproc.cli import kafka, tables
 from streamproc.cli.live import Live
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
 from streamproc.config import Config
@@ -62,7 +63,7 @@ def run(
         driver = KafkaDriver(
             plan, connection, worker, slot=slot, lake=lake_id, topics=loaded.settings.topics, wait=wait
         )
-        with Live(plan, _where(loaded)) as live, _signals() as stop:
+        with Live(plan, _where(loaded)) as live, _signals(live) as stop:
             driver.run(until_caught_up=until_caught_up, stop=stop, on_progress=live.update)
 
 
@@ -80,22 +81,38 @@ def _place(text: str, plan: Plan) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+def _signals(live: Live) -> Iterator[threading.Event]:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once.
+
+    A handler may interrupt any line of the main thread, also one that holds the event's lock or is writing: so it only
+    hands the signal on, by a queue that is made for that, and a thread does the rest.
+    """
     asked = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()
+    seen = False
 
-    def stop(number: int, _: FrameType | None) -> None:
-        if asked.is_set():
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
             os._exit(128 + number)
-        asked.set()
-        screen.note("stopping: what has been read is being committed; Ctrl-C again ends at once")
+        seen = True
+        signals.put(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    def wait() -> None:
+        if signals.get():
+            asked.set()
+            live.stopping()
+
+    thread = threading.Thread(target=wait, name="signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signals.put(0)
+        thread.join(1.0)
 
 
 def _where(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""Aggregates over the rows of a window. All are mergeable: partial results of batches are combined, order is irrelevant."""
+"""Aggregates over the rows of a window. All are mergeable: partial results of batches are combined in any order."""
 
 from __future__ import annotations
 

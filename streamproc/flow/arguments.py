@@ -117,26 +117,31 @@ def schema(where: Location, what: str, value: Any) -> dict[str, pl.DataType]:
     """A schema: column -> Polars type; every Datetime becomes UTC microseconds."""
     if not isinstance(value, Mapping) or not value:
         raise invalid(where, f"{what} is not a schema", '{"column": pl.String, ...}')
-    out = {}
-    for column, given in value.items():
-        if not isinstance(column, str) or not (
-            isinstance(given, pl.DataType) or (isinstance(given, type) and issubclass(given, pl.DataType))
-        ):
-            raise invalid(
-                where, f"{what}: {column!r}: {given!r} is not a column and its Polars type", '{"column": pl.String}'
-            )
-        dtype = given if isinstance(given, pl.DataType) else _instance(where, what, column, given)
-        out[column] = pl.Datetime("us", "UTC") if isinstance(dtype, pl.Datetime) else dtype
-    return out
+    for column in value:
+        if not isinstance(column, str):
+            raise invalid(where, f"{what}: {column!r} is not the name of a column", '{"column": pl.String}')
+    return {column: _dtype(where, f'{what}: "{column}"', given) for column, given in value.items()}
 
 
-def _instance(where: Location, what: str, column: str, given: type[pl.DataType]) -> pl.DataType:
-    try:
-        return given()
-    except TypeError as error:
-        raise invalid(
-            where, f'{what}: "{column}": {given.__name__} needs its inner type', "pl.List(pl.String)"
-        ) from error
+def _dtype(where: Location, what: str, given: Any) -> pl.DataType:
+    if isinstance(given, type) and issubclass(given, pl.DataType):
+        try:
+            given = given()
+        except TypeError as error:
+            message = f"{what}: {given.__name__} needs its inner type"
+            raise invalid(where, message, "pl.List(pl.String)") from error
+    match given:
+        case pl.Datetime():
+            return pl.Datetime("us", "UTC")
+        case pl.List():
+            return pl.List(_dtype(where, what, given.inner))
+        case pl.Array():
+            return pl.Array(_dtype(where, what, given.inner), given.size)
+        case pl.Struct():
+            return pl.Struct({field.name: _dtype(where, what, field.dtype) for field in given.fields})
+        case pl.DataType():
+            return given
+    raise invalid(where, f"{what}: {given!r} is not a Polars type", '{"column": pl.String}')
 
 
 def format(where: Location, verb: str, value: Any) -> Format:

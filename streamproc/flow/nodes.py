@@ -132,12 +132,13 @@ class Deduplicate(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GroupBy(Node):
-    """`windows` as given: `plan` wants exactly one."""
+    """`windows` as given: `plan` wants exactly one. `location` is that of `agg`, `grouped_at` that of `group_by`."""
 
     verb = "group_by"
     windows: tuple[windows.Window, ...]
     keys: tuple[str, ...]
     aggregates: Mapping[str, aggregates.Aggregate]
+    grouped_at: Location
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from streamproc.errors import Location
 from streamproc.flow import arguments, nodes
 from streamproc.flow.aggregates import Aggregate, Value
 from streamproc.flow.arguments import invalid
@@ -202,7 +203,7 @@ class Stream:
         at = caller()
         windows = tuple(key for key in keys if isinstance(key, Window))
         columns = arguments.columns(at, "group_by", [key for key in keys if not isinstance(key, Window)], least=0)
-        return Grouped(self._topology, self._node, windows, columns, arguments.pinned(at, name))
+        return Grouped(self._topology, self._node, at, windows, columns, arguments.pinned(at, name))
 
     def write_delta(self, table: str, *, partition_by: Columns = (), freshness: Duration | None = None) -> None:
         """Append the rows to a Delta table, exactly once.
@@ -230,17 +231,18 @@ class Stream:
 class Grouped:
     """Rows grouped by window and columns; made by `Stream.group_by`."""
 
-    __slots__ = ("_keys", "_name", "_node", "_topology", "_windows")
+    __slots__ = ("_keys", "_location", "_name", "_node", "_topology", "_windows")
 
     def __init__(
         self,
         topology: Topology,
         node: nodes.Node,
+        location: Location,
         windows: tuple[Window, ...],
         keys: tuple[str, ...],
         name: str | None,
     ) -> None:
-        self._topology, self._node = topology, node
+        self._topology, self._node, self._location = topology, node, location
         self._windows, self._keys, self._name = windows, keys, name
 
     def agg(self, **aggregates: Aggregate) -> Stream:
@@ -268,5 +270,6 @@ class Grouped:
                 windows=self._windows,
                 keys=self._keys,
                 aggregates=dict(aggregates),
+                grouped_at=self._location,
             ),
         )

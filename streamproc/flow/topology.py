@@ -35,6 +35,9 @@ class Topology:
         self.name = arguments.name(self.location, "topology", name)
         self.rejected = rejected if rejected is not None else f"{name}__rejected"
         self.late = late if late is not None else f"{name}__late"
+        for table in (self.rejected, self.late):
+            if not isinstance(table, str):
+                raise invalid(self.location, f"a table is named by text, not {table!r}")
         self._nodes: list[Node] = []
 
     def __repr__(self) -> str:

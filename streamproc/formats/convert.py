@@ -43,7 +43,7 @@ def convert(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         )
     if isinstance(dtype, pl.List):
         return expr.list.eval(convert(pl.element(), inner_of(dtype)))
-    return expr.map_batches(lambda values: convert_series(values, dtype), return_dtype=dtype)
+    return expr.map_batches(lambda values: convert_series(values, dtype), return_dtype=dtype, is_elementwise=True)
 
 
 def convert_series(values: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -1,13 +1,13 @@
 """Numbers that a double can't hold, put in quotes where a Decimal is declared: so they arrive digit by digit.
 
 JSON numbers with a fraction or an exponent are read through a double, which keeps 15 digits. Only messages in which
-`SUSPECT` finds a longer one are looked at token by token; in all others every number survives unchanged.
+`suspects` finds a longer one are looked at token by token; in all others every number survives unchanged.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import orjson
@@ -15,11 +15,40 @@ import polars as pl
 
 from streamproc.formats.types import fields_of, inner_of
 
-SUSPECT = r"[:\[,]\s*-?(?:[0-9]{9,}\.[0-9]|[0-9]+\.[0-9]{8}|[0-9]{16,}[eE]|[0-9.]+[eE]-?[0-9]{2})"
-"""A number, at the place of a value, that may have more than 15 digits or lose itself in its exponent."""
+_LONG = r"\s*-?(?:[0-9]{9,}\.[0-9]|[0-9]+\.[0-9]{8}|[0-9]{16,}[eE]|[0-9.]+[eE]-?[0-9]{2})"
+"""A number that may have more than 15 digits, or lose itself in its exponent."""
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[\[\]{}:,]')
 _EXPONENT_MAX = 80
+
+
+def suspects(values: Sequence[bytes | None], schema: Mapping[str, pl.DataType]) -> pl.Series:
+    """Which messages may hold a number for a Decimal that a double can't hold (Boolean)."""
+    names = _names(pl.Struct(dict(schema)))
+    anywhere = rf"[:\[,]{_LONG}"
+    if names is None:
+        pattern = anywhere
+    elif names:  # a backslash: the name may be written with escapes
+        pattern = rf'"(?:{"|".join(map(re.escape, names))})"\s*:{_LONG}|\\'
+    else:
+        return pl.repeat(False, len(values), dtype=pl.Boolean, eager=True)
+    text = pl.Series(values, dtype=pl.Binary).cast(pl.String, strict=False)
+    found = text.str.contains(pattern).fill_null(False)
+    return found & text.str.contains(anywhere) if found.any() else found
+
+
+def _names(dtype: pl.DataType) -> set[str] | None:
+    """Names of all fields that are a Decimal; None if one is in a list, so without a name."""
+    names: set[str] = set()
+    if isinstance(dtype, pl.List):
+        return None if isinstance(inner_of(dtype), pl.Decimal) else _names(inner_of(dtype))
+    if isinstance(dtype, pl.Struct):
+        for name, field in fields_of(dtype).items():
+            inside = {name} if isinstance(field, pl.Decimal) else _names(field)
+            if inside is None:
+                return None
+            names |= inside
+    return names
 
 
 def quote_decimals(message: bytes, schema: Mapping[str, pl.DataType]) -> bytes:

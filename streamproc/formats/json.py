@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ import polars as pl
 
 from streamproc.errors import TopologyError
 from streamproc.formats.base import Bad, Decoded, clip
-from streamproc.formats.convert import convert, convert_series, converts, count_nulls
-from streamproc.formats.decimals import SUSPECT, quote_decimals
+from streamproc.formats.convert import convert, converts, count_nulls
+from streamproc.formats.decimals import quote_decimals, suspects
 from streamproc.formats.diagnose import diagnose, shown
-from streamproc.formats.types import check_schema, fields_of, inner_of, mentions, wire_type, words
+from streamproc.formats.types import check_schema, fields_of, inner_of, wire_type, words
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LINE_BREAK = 10
@@ -106,9 +107,13 @@ class Json:
         """The columns it yields."""
         return dict(self.fields)
 
+    @cached_property
+    def _reader(self) -> _Reader:
+        return _Reader(self.columns, self.required)
+
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a batch at once; None is a tombstone. Never raises for what messages hold."""
-        reader = _Reader(self.columns, self.required)
+        reader = self._reader
         frame = reader.read_all(values)
         if frame is not None:
             return reader.finish(frame, range(len(values)), [])
@@ -117,13 +122,13 @@ class Json:
 
 
 class _Reader:
-    """One decode: the strict reader with its wire schema, and what to do where it refuses."""
+    """The strict reader with its wire schema, and what to do where it refuses."""
 
     def __init__(self, columns: Mapping[str, pl.DataType], required: Sequence[str]) -> None:
         self.columns = columns
         self.required = required
         self.wire = {name: wire_type(dtype) for name, dtype in columns.items()}
-        self.decimals = any(mentions(dtype, pl.Decimal) for dtype in columns.values())
+        self.changed = {name: dtype for name, dtype in columns.items() if converts(dtype)}
 
     def read_all(self, values: Sequence[bytes | None]) -> pl.DataFrame | None:
         """All messages, or None if any is bad or needs a closer look."""
@@ -135,7 +140,7 @@ class _Reader:
             return None
         if b"\\" in joined and _SURROGATE.search(joined):
             return None
-        if self.decimals and _suspects(values).any():
+        if suspects(values, self.columns).any():
             return None
         return self.read(joined, len(values))[0]
 
@@ -181,7 +186,7 @@ class _Reader:
         """Messages as single lines by index; those that can't be such."""
         lines: dict[int, bytes] = {}
         bad: list[Bad] = []
-        suspects = set(_suspects(values).arg_true().to_list()) if self.decimals else set()
+        long = set(suspects(values, self.columns).arg_true().to_list())
         for i, value in enumerate(values):
             if value is None:
                 bad.append(Bad(i, "tombstone", "no value"))
@@ -189,14 +194,14 @@ class _Reader:
             if not value.strip(_WHITE):
                 bad.append(Bad(i, "empty", "nothing but white space" if value else "no bytes"))
                 continue
-            if b"\n" in value or i in suspects or (b"\\" in value and _SURROGATE.search(value)):
+            if b"\n" in value or i in long or (b"\\" in value and _SURROGATE.search(value)):
                 fault = diagnose(value, {})
                 if fault:
                     bad.append(Bad(i, *fault))
                     continue
                 # In valid JSON a line break can stand between tokens only, where a space means the same.
                 line = value.replace(b"\n", b" ")
-                lines[i] = quote_decimals(line, self.columns) if i in suspects else line
+                lines[i] = quote_decimals(line, self.columns) if i in long else line
                 continue
             lines[i] = value
         return lines, bad
@@ -204,20 +209,20 @@ class _Reader:
     def finish(self, frame: pl.DataFrame, good: Sequence[int], bad: list[Bad]) -> Decoded:
         """Convert what was read as text, and take out the rows where that failed or a required column is null."""
         rows = frame
-        changed = {name: dtype for name, dtype in self.columns.items() if converts(dtype)}
-        if changed:
-            rows = frame.with_columns([convert(pl.col(name), dtype).alias(name) for name, dtype in changed.items()])
+        if self.changed:
+            rows = frame.with_columns(convert(pl.col(name), dtype).alias(name) for name, dtype in self.changed.items())
         faults: dict[int, tuple[str, str]] = {}
         for name in self.required:
             if frame[name].null_count():
                 for row in frame[name].is_null().arg_true().to_list():
                     faults.setdefault(row, ("missing_field", name))
-        for name, dtype in changed.items():
+        for name, dtype in self.changed.items():
             before = frame.select(count_nulls(pl.col(name), self.wire[name])).to_series()
             after = rows.select(count_nulls(pl.col(name), dtype)).to_series()
             failed = (before != after).arg_true()
-            for row, value in zip(failed.to_list(), frame[name].gather(failed).to_list(), strict=True):
-                faults.setdefault(row, ("wrong_type", _refused(value, dtype, name)))
+            values = zip(frame[name].gather(failed).to_list(), rows[name].gather(failed).to_list(), strict=True)
+            for row, (read, converted) in zip(failed.to_list(), values, strict=True):
+                faults.setdefault(row, ("wrong_type", _refused(read, converted, dtype, name)))
         if not faults and not bad:
             return Decoded(rows)
         bad += [Bad(good[row], *fault) for row, fault in faults.items()]
@@ -226,23 +231,15 @@ class _Reader:
         return Decoded(rows.filter(keep), indexes, sorted(bad, key=lambda one: one.index))
 
 
-def _suspects(values: Sequence[bytes | None]) -> pl.Series:
-    """Which messages may hold a number that a double can't."""
-    text = pl.Series(values, dtype=pl.Binary).cast(pl.String, strict=False)
-    return text.str.contains(SUSPECT).fill_null(False)
-
-
-def _refused(value: Any, dtype: pl.DataType, path: str) -> str:
+def _refused(read: Any, converted: Any, dtype: pl.DataType, path: str) -> str:
     """Detail for a value that was read but could not be converted; empty if all of it could."""
-    if value is None or not converts(dtype):
+    if read is None:
         return ""
     if isinstance(dtype, pl.Struct):
-        inner = (_refused(value[name], field, f"{path}.{name}") for name, field in fields_of(dtype).items())
-        return next(filter(None, inner), "")
-    if isinstance(dtype, pl.List):
+        parts = [(read[name], converted[name], field, f"{path}.{name}") for name, field in fields_of(dtype).items()]
+    elif isinstance(dtype, pl.List):
         element = inner_of(dtype)
-        inner = (_refused(item, element, f"{path}[{i}]") for i, item in enumerate(value))
-        return next(filter(None, inner), "")
-    if convert_series(pl.Series([value], dtype=wire_type(dtype)), dtype).item() is not None:
-        return ""
-    return clip(f"{path}: {shown(orjson.dumps(value))} is not {words(dtype)}")
+        parts = [(*pair, element, f"{path}[{i}]") for i, pair in enumerate(zip(read, converted, strict=True))]
+    else:
+        return clip(f"{path}: {shown(orjson.dumps(read))} is not {words(dtype)}") if converted is None else ""
+    return next(filter(None, (_refused(*part) for part in parts)), "")

@@ -117,21 +117,9 @@ def inner_of(dtype: pl.List) -> pl.DataType:
     return _instance(dtype.inner)
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
-
-
-def mentions(dtype: pl.DataType, kind: type[pl.DataType]) -> bool:
-    """True if `dtype` is of this kind or holds one that is.
-
-    >>> mentions(pl.List(pl.Date()), pl.Date)
-    True
-    """
-    if isinstance(dtype, pl.List):
-        return mentions(inner_of(dtype), kind)
-    if isinstance(dtype, pl.Struct):
-        return any(mentions(field, kind) for field in fields_of(dtype).values())
-    return isinstance(dtype, kind)
+def _instance(dtype: Any) -> pl.DataType:
+    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return instance
 
 
 def words(dtype: pl.DataType) -> str:

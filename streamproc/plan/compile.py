@@ -211,7 +211,7 @@ def _stage(merged: _Merged, topic: str, live: set[Node]) -> Stage:
                 id=merged.ids[node],
                 kind=placed.kind,
                 parent=parent,
-                columns=table.columns if table else placed.here.columns,
+                columns=placed.here.columns,
                 build=placed.build,
                 table=table.name if table else None,
                 signature=placed.signature,

@@ -124,6 +124,8 @@ def _schema(
 
 def _wrong_type(node: Node, expr: pl.Expr, here: Here, where: str, error: BaseException) -> TopologyError:
     reason = str(error).split("\n\n")[0].strip().replace("\n", " ")
+    if isinstance(error, pl.exceptions.StructFieldNotFoundError):
+        reason = f'there is no field "{reason}"'
     return problem(
         "SP105",
         node,
@@ -143,7 +145,7 @@ def _refuse_call(node: Node, expr: pl.Expr, where: str, call: str | None) -> Non
         raise problem(
             "SP106",
             node,
-            f"{PYTHON} in {where}: a Python function in an expression can't be judged",
+            f"{PYTHON} in {where}: what it depends on can't be seen",
             detail=[shown(expr)],
             fix="stream.map_batches(function, schema={...}), or Polars expressions",
         )

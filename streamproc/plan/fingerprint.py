@@ -67,8 +67,10 @@ def _object(value: Any, depth: int) -> Any:
     name = type(value).__qualname__
     if is_dataclass(value):
         return [name, {field.name: canonical(getattr(value, field.name), depth + 1) for field in fields(value)}]
-    if hasattr(value, "__dict__"):
-        return [name, {key: canonical(item, depth + 1) for key, item in sorted(vars(value).items())}]
+    held = dict(getattr(value, "__dict__", {}))
+    held |= {slot: getattr(value, slot) for slot in getattr(type(value), "__slots__", ()) if hasattr(value, slot)}
+    if held:
+        return [name, {key: canonical(item, depth + 1) for key, item in sorted(held.items())}]
     return [name, _module(value), getattr(value, "__qualname__", "")]
 
 

@@ -47,18 +47,19 @@ def _(node: nodes.Deduplicate, here: Here) -> Placed:
 
 @place.register
 def _(node: nodes.GroupBy, here: Here) -> Placed:
-    known(node, node.keys, here.columns)
+    grouping = replace(node, location=node.grouped_at)
+    known(grouping, node.keys, here.columns)
     if len(node.windows) != 1:
         raise problem(
             "SP109",
-            node,
+            grouping,
             "group_by without a window would never give a result" if not node.windows else "group_by takes one window",
             fix='group_by(sp.tumbling("1m"), ...)' if not node.windows else "keep one, and write another group_by",
         )
     window = node.windows[0]
-    event_time = _event_time(node, here)
-    _check_keys(node, node.keys, here)
-    local = _check_local(node, node.keys, here)
+    event_time = _event_time(grouping, here)
+    _check_keys(grouping, node.keys, here)
+    local = _check_local(grouping, node.keys, here)
     hidden = _check_aggregates(node, here)
     columns = output_columns(dict(here.columns), node.keys, dict(node.aggregates))
     build = partial(Window, window, node.keys, event_time, dict(node.aggregates), dict(here.columns), hidden)

@@ -15,7 +15,7 @@ import polars as pl
 
 from streamproc.plan.sample import sample
 
-PYTHON = "map_elements or map_batches"
+PYTHON = "a Python function (map_elements, map_batches, name.map)"
 _CALLS = {
     "any_ignore_nulls": "any",
     "all_ignore_nulls": "all",
@@ -79,7 +79,7 @@ def _plain(tree: Any, found: list[str]) -> Any:
             return {"Column": "selected"}
         case {"Field": [name, *_]}:
             return {"Column": name}
-        case {"AnonymousFunction": _} | {"AnonymousAgg": _}:
+        case {"AnonymousFunction": _} | {"AnonymousAgg": _} | {"RenameAlias": {"function": {"Map": _}}}:
             found.append(PYTHON)
         case {"Eval": {"expr": inner, "evaluation": evaluation, "variant": variant}}:
             if isinstance(variant, dict) and "Cumulative" in variant:

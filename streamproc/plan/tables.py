@@ -17,20 +17,9 @@ from streamproc.plan.model import FAILED_SCHEMA, Table
 from streamproc.plan.problems import columns_here, known, problem
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*")
-_WIDER: Mapping[Any, pl.DataType] = {pl.UInt8: pl.Int16(), pl.UInt16: pl.Int32(), pl.UInt32: pl.Int64()}
-"""Delta has signed integers only; what fits the next wider one is stored so."""
-_SAME = (
-    pl.Boolean,
-    pl.Int8,
-    pl.Int16,
-    pl.Int32,
-    pl.Int64,
-    pl.Float32,
-    pl.Float64,
-    pl.String,
-    pl.Binary,
-    pl.Date,
-    pl.Decimal,
+_HELD = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.Float32, pl.Float64, pl.Decimal),
+    *(pl.Boolean, pl.String, pl.Binary, pl.Date),
 )
 _FIX = {
     pl.Null: "give it a type: .cast(pl.String)",
@@ -44,24 +33,18 @@ _FIX = {
 }
 
 
-def stored(dtype: Any) -> pl.DataType | None:
-    """The type that a table has for a column of a type; None if Delta can't hold it.
+def holds(dtype: Any) -> bool:
+    """Can a Delta table hold a column of this type? (Unsigned integers as the next wider signed ones.)
 
-    >>> stored(pl.UInt32()), stored(pl.List(pl.String)), stored(pl.Time())
-    (Int64, List(String), None)
+    >>> holds(pl.UInt32()), holds(pl.List(pl.String)), holds(pl.Time())
+    (True, True, False)
     """
     dtype = dtype() if isinstance(dtype, type) else dtype
-    if dtype in _SAME or dtype == TIME:
-        return dtype  # type: ignore[no-any-return]
-    if wider := _WIDER.get(type(dtype)):
-        return wider
     if isinstance(dtype, pl.List | pl.Array):
-        inner = stored(dtype.inner)
-        return inner and pl.List(inner)
-    if isinstance(dtype, pl.Struct) and dtype.fields:
-        fields = {field.name: stored(field.dtype) for field in dtype.fields}
-        return None if None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]
-    return None
+        return holds(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return bool(dtype.fields) and all(holds(field.dtype) for field in dtype.fields)
+    return dtype in _HELD or dtype == TIME
 
 
 def output(node: nodes.WriteDelta, here: Here) -> Table:
@@ -74,24 +57,23 @@ def output(node: nodes.WriteDelta, here: Here) -> Table:
         raise problem(
             "SP112", node, f'"{node.table}" can\'t be a table: {wrong}', fix='a path under the lake, "silver/readings"'
         )
-    columns: dict[str, pl.DataType] = {}
-    for name, dtype in here.columns.items():
-        held = stored(dtype)
-        if held is None:
+    columns = here.columns
+    for name, dtype in columns.items():
+        if not holds(dtype):
             raise problem(
                 "SP114",
                 node,
                 f'a Delta table can\'t hold column "{name}": {dtype}',
-                detail=[
-                    "fine are Boolean, Int8 to Int64, Float, String, Binary, Date, Datetime, Decimal, List, Struct"
-                ],
+                detail=["fine are Boolean, integers, Float, Decimal, String, Binary, Date, Datetime, List, Struct"],
                 fix=_FIX.get(type(dtype), "drop or cast it before"),
             )
-        if other := next((one for one in columns if one.lower() == name.lower()), None):
+    seen: dict[str, str] = {}
+    for name in columns:
+        if other := seen.get(name.lower()):
             raise problem(
                 "SP114", node, f'columns "{other}" and "{name}" are the same to Delta', fix=f'rename "{name}" before'
             )
-        columns[name] = held
+        seen[name.lower()] = name
     return Table(node.table, columns, _partitioning(node, columns))
 
 

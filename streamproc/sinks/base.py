@@ -63,7 +63,8 @@ class Sink(Protocol):
     def write(self, task: str, rows: pl.DataFrame | None, end: int, counters: Mapping[str, Any]) -> None:
         """Buffer rows (with `position.COLUMN`; None if there are none) of positions below `end`.
 
-        They follow those of the last call. `counters` are the task's cumulative counters as of `end`. May block while the buffer is full.
+        They follow those of the last call. `counters` are the task's cumulative counters as of `end`. May block while
+        the buffer is full.
 
         Raises:
             What an earlier commit raised.

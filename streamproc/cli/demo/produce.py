@@ -19,8 +19,9 @@ FLUSH_S_MAX = 60
 
 def main(bootstrap_servers: str) -> None:
     """Make the topic if there is none, and send everything once."""
-    settings = {"bootstrap.servers": bootstrap_servers}
-    created = AdminClient(settings).create_topics([NewTopic(sensors.TOPIC, sensors.PARTITIONS, 1)])
+    settings = {"bootstrap.servers": bootstrap_servers, "log_level": 3}
+    admin = AdminClient(settings)  # the request dies with it
+    created = admin.create_topics([NewTopic(sensors.TOPIC, sensors.PARTITIONS, 1)])
     error = created[sensors.TOPIC].exception(FLUSH_S_MAX)
     if error is not None and error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
         raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
@@ -89,7 +88,6 @@ class KafkaDriver:
                     rounds.tell(on_progress)
             except Stopped:
                 _log.warning("stopped while the broker was away: what was not committed is read again")
-                admin.retry.drain(self._drain_s)
                 return
             admin.retry.drain(self._drain_s)
             rounds.checkpoint()
@@ -100,6 +98,7 @@ class KafkaDriver:
         headers = {s.topic for s in self._plan.stages if any("_headers" in step.hidden for step in s.steps)}
         names = {logical: topic.name for logical, topic in topics.items()}
         reader = GroupConsumer(self._settings, self._plan.name, self._identity, names, headers)
+        closing.callback(reader.leave, self._drain_s)
         log = KafkaLog(self._plan, admin, self._identity, reader.metadata)
         closing.callback(log.close)
         log.open()
@@ -111,15 +110,9 @@ class KafkaDriver:
             goal = Goal(admin, log, probe, topics)
         worker = self._make_worker(log)
         rounds = Rounds(self._plan, worker, reader, admin, {name: topic.id for name, topic in topics.items()})
-        closing.callback(self._close, rounds, admin)
+        closing.callback(rounds.close)
         rounds.join()
         return rounds, goal
-
-    def _close(self, rounds: Rounds, admin: Admin) -> None:
-        began = time.monotonic()
-        admin.retry.drain(self._drain_s)
-        rounds.close(self._drain_s)
-        _log.debug("closed", seconds=round(time.monotonic() - began, 1))
 
 
 def _fingerprint(plan: Plan) -> str:

@@ -125,13 +125,10 @@ class Rounds:
                 )
             )
 
-    def close(self, timeout_s: float) -> None:
-        """Let go of everything, without a checkpoint."""
+    def close(self) -> None:
+        """Close the worker, without a checkpoint; what the group says from now on is not heard."""
         self._closing = True
-        try:
-            self._worker.close()
-        finally:
-            self._reader.leave(timeout_s)
+        self._worker.close()
 
     def _process(self, read: Slice) -> None:
         if read.partition not in self._worker.tasks:

@@ -128,11 +128,6 @@ class Groups:
         if member.generation != membership.generation:
             raise StaleGeneration(f"{member.id} is at generation {member.generation}, not {membership.generation}")
 
-    def balanced(self, group: str) -> bool:
-        """Whether every partition is with the member that is to have it."""
-        state = self._current(group)
-        return all(m.owned == set(state.target[m.id]) and not m.leaving for m in state.members.values())
-
     def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         """Store committed offsets."""
         self._group(group).offsets.update(offsets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from streamproc.errors import TableError
@@ -12,6 +13,8 @@ from streamproc.sinks.protocol import InTable, OnClaim
 
 _FULL = ("no space left", "os error 28", "os error 122", "file too large", "os error 27", "quota exceeded")
 _CLOSED = ("permission denied", "os error 13", "read-only file system", "os error 30", "accessdenied", "forbidden")
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 _RESET = "`streamproc reset` shows what it would forget and what would be read again, then does it"
 
@@ -31,8 +34,9 @@ def unreachable(uri: str, error: BaseException, doing: str) -> TableError:
         fix = "give this user the right to write there and start again: nothing is lost"
     else:
         fix = "mend the cause and start again: nothing is lost, it goes on where the table is"
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return TableError("SP508", f'table "{uri}" can\'t be {doing}', detail=[first[:500]], fix=fix)
+    plain = _COLOUR.sub("", str(error)) or type(error).__name__
+    lines = [line.strip()[:500] for line in plain.splitlines() if line.strip()]
+    return TableError("SP508", f'table "{uri}" can\'t be {doing}', detail=lines[:4], fix=fix)
 
 
 def missing(uri: str) -> TableError:

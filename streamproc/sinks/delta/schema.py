@@ -75,7 +75,7 @@ def stored_columns(table: str, columns: Mapping[str, pl.DataType]) -> dict[str, 
     bad = [name for name, dtype in types.items() if dtype is None]
     if bad:
         raise TableError(
-            "SP512",
+            "SP514",
             f'table "{table}" can\'t hold its columns',
             detail=[f'"{name}" is {columns[name]}' for name in bad],
             fix='cast them, e.g. pl.col("t").dt.replace_time_zone("UTC") for a time without zone',

@@ -17,6 +17,7 @@ from streamproc.flow.stream import Stream
 
 c = pl.col
 T: Any = sp.Topology
+YES: Any = True
 
 
 def s() -> Any:
@@ -59,11 +60,13 @@ CASES: list[tuple[str, str, Callable[[], object]]] = [
     ('rename names "b" twice', "", lambda: s().rename({"a": "b", "c": "b"})),
     ("map_batches takes a function", "def", lambda: s().map_batches("f", schema={"a": pl.Int64})),
     ("schema is not a schema", "pl.String", lambda: s().map_batches(len, schema={})),
-    ("is not a column and its Polars type", "pl.String", lambda: s().map_batches(len, schema={"a": int})),
+    ("\"a\": <class 'int'> is not a Polars type", "pl.String", lambda: s().map_batches(len, schema={"a": int})),
     ("List needs its inner type", "pl.List(pl.String)", lambda: s().map_batches(len, schema={"a": pl.List})),
+    ("a table is named by text, not 5", "", lambda: T("t", late=5)),
+    ("schema: 1 is not the name of a column", "pl.String", lambda: s().map_batches(len, schema={1: pl.String})),
     ("agg needs an aggregate", "sp.count", lambda: s().group_by(sp.tumbling("1m")).agg()),
     ('"n" is not an aggregate of streamproc', "sp.mean", lambda: s().group_by(sp.tumbling("1m")).agg(n=c("a").sum())),
-    ('"n" takes a Polars expression', "pl.col", lambda: s().group_by(sp.tumbling("1m")).agg(n=sp.count(where=True))),
+    ('"n" takes a Polars expression', "pl.col", lambda: s().group_by(sp.tumbling("1m")).agg(n=sp.count(where=YES))),
     ("a table is named by text", "silver", lambda: s().write_delta(7)),
     ("freshness='1ms' is too short", '"10ms"', lambda: s().write_delta("a", freshness="1ms")),
     ("partition_by takes names of columns", "with_columns", lambda: s().write_delta("a", partition_by=c("a"))),
@@ -111,6 +114,14 @@ def test_arguments_as_in_polars() -> None:
     stream.select(["key", c("value")], one=1, text=c("key").cast(pl.String)).drop(["one"], "text").write_delta("a")
     select = topology.nodes[1]
     assert [expr.meta.output_name() for expr in select.exprs] == ["key", "value", "one", "text"]  # type: ignore[attr-defined]
+
+
+def test_every_time_of_a_schema_is_utc_microseconds() -> None:
+    topology = sp.Topology("t")
+    given = {"a": pl.List(pl.Struct({"t": pl.Datetime})), "b": pl.Datetime("ms")}
+    topology.read_kafka("e", format=sp.Raw()).map_batches(lambda frame: frame, schema=given)
+    utc = pl.Datetime("us", "UTC")
+    assert topology.nodes[1].schema == {"a": pl.List(pl.Struct({"t": utc})), "b": utc}  # type: ignore[attr-defined]
 
 
 def test_the_names_at_the_top() -> None:

@@ -37,6 +37,11 @@ def counted(topology: sp.Topology) -> Stream:
     return ready(topology).group_by(minute, "user_id").agg(rows=sp.count(), value=sp.mean("value"))
 
 
+def writes(topology: sp.Topology, *tables: str) -> None:
+    for table in tables:
+        read(topology).write_delta(table)
+
+
 Build = Callable[[sp.Topology], object]
 Case = tuple[str, str, str, Build]
 CASES: list[Case] = [
@@ -145,6 +150,7 @@ CASES: list[Case] = [
         'cast_time_unit("us")',
         lambda t: read(t).select(pl.struct(c("timestamp").dt.cast_time_unit("ms"))),
     ),
+    ("SP105", "wrong type in select", "cast the column", lambda t: read(t).select(c("place").struct.field("z"))),
     # other rows
     (
         "SP106",
@@ -180,7 +186,7 @@ CASES: list[Case] = [
     ),
     (
         "SP106",
-        "a Python function in an expression",
+        "a Python function (map_elements, map_batches, name.map) in select",
         "stream.map_batches",
         lambda t: read(t).select(c("value").map_batches(lambda v: v)),
     ),
@@ -457,12 +463,12 @@ CASES: list[Case] = [
         ".with_columns(usr=...)",
         lambda t: read(t, by="usr").write_delta("a"),
     ),
-    ("SP113", 'table "a/b" is written twice', "its own table", lambda t: [read(t).write_delta("a/b") for _ in "12"]),
+    ("SP113", 'table "a/b" is written twice', "its own table", lambda t: writes(t, "a/b", "a/b")),
     (
         "SP113",
         '"a/b" and "a" are inside each other',
         "beside",
-        lambda t: [read(t).write_delta(n) for n in ("a", "a/b")],
+        lambda t: writes(t, "a", "a/b"),
     ),
     ("SP113", 'table "t__late" is written twice', "its own table", lambda t: read(t).write_delta("t__late")),
     (
@@ -494,6 +500,20 @@ def test_a_mistake_is_named_with_line_and_fix(code: str, message: str, fix: str,
     assert error.location is not None
     assert Path(error.location.file).name == "test_errors.py"
     assert error.location.text == Path(__file__).read_text().splitlines()[error.location.line - 1].strip()
+
+
+def test_keys_are_blamed_on_group_by_and_aggregates_on_agg() -> None:
+    for key, value, blamed in (("user", "value", ".group_by("), ("user_id", "valu", ".agg(")):
+        topology = sp.Topology("t")
+        (
+            ready(topology)
+            .group_by(minute, key)
+            .agg(m=sp.mean(value))
+        )  # fmt: skip
+        with pytest.raises(sp.TopologyError, match="SP104") as caught:
+            plan(topology)
+        assert caught.value.location is not None
+        assert caught.value.location.text.startswith(blamed)
 
 
 def test_an_error_reads_like_this() -> None:

@@ -18,8 +18,8 @@ FACTOR = 2
 def double(frame):
     return frame.with_columns(pl.col("v") * {factor})
 topology = sp.Topology("t")
-events = topology.read_kafka("e", format=sp.Json({{"u": pl.String, "at": pl.Datetime, "v": pl.Float64}}), partitioned_by="u")
-events = events.map_batches(double, schema={{"u": pl.String, "at": pl.Datetime, "v": pl.Float64}})
+event = {{"u": pl.String, "at": pl.Datetime, "v": pl.Float64}}
+events = topology.read_kafka("e", format=sp.Json(event), partitioned_by="u").map_batches(double, schema=event)
 events = events.filter(pl.col("v").is_in([1.0, 2.0]) | pl.col("u").is_in({{"a", "b"}} and ["a"]))
 events = events.with_watermark("at", lateness="{lateness}")
 events.group_by(sp.tumbling("1m"), "u").agg(n=sp.count(), m=sp.mean(pl.col("v") * 3)).write_delta("{table}")

@@ -75,6 +75,7 @@ REFUSED: list[tuple[str, pl.Expr]] = [
     ("shuffle or sample", many.list.eval(pl.element().shuffle())),
     (PYTHON, a.map_elements(lambda x: (x or 0) + id(x), return_dtype=pl.Float64)),
     (PYTHON, a.map_batches(lambda x: x, is_elementwise=True)),
+    (PYTHON, a.name.map(lambda name: name + "x")),
     (PYTHON, pl.fold(0, lambda x, y: x + y, [a, i]) + a.map_batches(lambda x: x)),
 ]
 
