@@ -30,7 +30,7 @@ def infer(
     """Read messages of a topic and print a schema to paste into a topology."""
     payloads = _newest(settings(config, sets), topic, n)
     if not payloads:
-        raise LogError("SP310", f'topic "{topic}" holds no messages', fix="try again when it does")
+        raise LogError("SP320", f'topic "{topic}" holds no messages', fix="try again when it does")
     found = guess(topic, payloads)
     bad = f", {found.bad:,} are no JSON objects" if found.bad else ""
     screen.say(f"# {topic}: {found.messages:,} messages{bad}")

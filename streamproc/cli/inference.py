@@ -12,11 +12,11 @@ import orjson
 
 from streamproc.operators.batch import HIDDEN
 
-ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?", re.IGNORECASE)
+ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|z|[+-]\d\d(:?\d\d)?)?")
+ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 TIME_NAME = re.compile(r"time|date|(^|_)(at|ts|on)$|(?<=[a-z])At$", re.IGNORECASE)
 YEAR_2000_S, YEAR_2100_S = 946_684_800, 4_102_444_800
 EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000}
-ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 COLUMNS_MAX = 500
 DEPTH_MAX = 16
 INT64_MAX = 2**63 - 1

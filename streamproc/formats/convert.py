@@ -79,15 +79,17 @@ def timestamps(values: pl.Series) -> pl.Series:
     >>> timestamps(pl.Series(["2026-01-01T01:00:00+01:00", "1767225600", "soon"])).dt.to_string().to_list()
     ['2026-01-01 00:00:00.000000+00:00', '2026-01-01 00:00:00.000000+00:00', None]
     """
-    iso = values.str.contains(_ISO)
-    if iso.all():  # a null counts as true: the usual batch has one kind of timestamp
-        out = _iso(values)
-    else:
-        out = _iso(_only(values, iso))
-        for pattern, parse in ((_INTEGER, _integers), (_FLOAT, _floats), (_DATE, _dates)):
-            match = values.str.contains(pattern)
-            if match.any():
-                out = parse(_only(values, match)).zip_with(match.fill_null(False), out)
+    out = pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
+    left = values
+    for pattern, parse in ((_ISO, _iso), (_INTEGER, _integers), (_FLOAT, _floats), (_DATE, _dates)):
+        match = left.str.contains(pattern)
+        if match.all():  # nulls don't count: nothing else is left, as in most batches at once
+            out = parse(left).zip_with(left.is_not_null(), out) if left is not values else parse(left)
+            break
+        if match.any():
+            match = match.fill_null(False)
+            out = parse(_only(left, match)).zip_with(match, out)
+            left = _only(left, ~match)
     in_range = out.is_between(_YEAR_1, _YEAR_9999_END)
     return (out if in_range.all() else _only(out, in_range)).cast(TIME)
 

@@ -8,7 +8,7 @@ an error, and each is ruled out:
   objects in a line are an error), and as many rows as messages means row i is message i.
 - *The batch decides.* Polars unpacks input that begins like gzip or zstd: an empty first line keeps it from looking.
   It guesses no types, since all are given.
-- *Half a character.* A lone surrogate (`"\\ud83d"`) becomes some other text. orjson checks messages with surrogates.
+- *Half a character.* A lone surrogate (`"\\ud83d"`) becomes some other text. orjson checks such messages.
 
 Whatever is unusual goes the slow way, message by message where needed: the bad ones are found by halving.
 """
@@ -32,7 +32,9 @@ from streamproc.formats.decimals import quote_decimals, suspects
 from streamproc.formats.diagnose import diagnose, shown
 from streamproc.formats.types import check_schema, fields_of, inner_of, wire_type, words
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+"""A high surrogate without the low one; Polars itself refuses a low one alone."""
+
 _LINE_BREAK = 10
 _WHITE = b" \t\r\n"
 _ONE_BY_ONE_BELOW = 256
@@ -138,7 +140,7 @@ class _Reader:
             return None
         if np.count_nonzero(np.frombuffer(joined, np.uint8) == _LINE_BREAK) != len(values):
             return None
-        if b"\\" in joined and _SURROGATE.search(joined):
+        if b"\\" in joined and _HALF_A_PAIR.search(joined):
             return None
         if suspects(values, self.columns).any():
             return None
@@ -194,7 +196,7 @@ class _Reader:
             if not value.strip(_WHITE):
                 bad.append(Bad(i, "empty", "nothing but white space" if value else "no bytes"))
                 continue
-            if b"\n" in value or i in long or (b"\\" in value and _SURROGATE.search(value)):
+            if b"\n" in value or i in long or (b"\\" in value and _HALF_A_PAIR.search(value)):
                 fault = diagnose(value, {})
                 if fault:
                     bad.append(Bad(i, *fault))

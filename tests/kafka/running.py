@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -50,12 +52,15 @@ class Job:
         topic = NewTopic(self.name, PARTITIONS, 1, config={"retention.ms": "-1"})
         admin.create_topics([topic])[self.name].result(30)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    python = (sys.executable, "-m", "streamproc")
+
+    def start(self, *arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
         """A worker process; what it prints goes to a file of its own."""
         out = (self.folder / f"out-{time.monotonic_ns()}.log").open("wb")
-        command = [sys.executable, "-m", "streamproc", "run", str(self.file), "--config", str(self.config), *arguments]
+        command = [*self.python, "run", str(self.file), "--config", str(self.config), *arguments]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+            command, stdout=out, stderr=subprocess.STDOUT, env=environment, preexec_fn=preexec_fn
         )
 
     def run(self, *arguments: str, timeout: float = 90) -> int:
@@ -121,8 +126,40 @@ class Job:
         """A table as Polars reads it."""
         return pl.read_delta(str(self.lake / name))
 
-    def check(self) -> Answer:
-        """Assert that all tables hold exactly the answer."""
+    def command(self, name: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Another command on this job, to its end."""
+        command = [*self.python, name, str(self.file), "--config", str(self.config), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def account(self) -> dict[str, dict[str, int]]:
+        """The account of the last worker that ended by itself: step -> outcome -> rows."""
+        ended = [line for line in self.printed().splitlines() if '"event": "ended"' in line]
+        return json.loads(ended[-1])["accounts"]["readings"]
+
+    def check(self, *, account: bool = True) -> Answer:
+        """Assert that all tables hold exactly the answer, that the Delta log proves it, and that the account adds up.
+
+        Args:
+            account: False where the last worker did not have all partitions.
+        """
+        expected = self._check_tables()
+        verified = self.command("verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        if account:
+            counts = self.account()
+            assert counts["source"]["in"] == sum(len(log) for log in self.logs.values())
+            rejected = sum(step.get("rejected", 0) for step in counts.values())
+            late = sum(step.get("late", 0) for step in counts.values())
+            assert (rejected, late) == (expected.rejected.total(), expected.late.total())
+            assert counts["deduplicate"]["duplicates"] == expected.duplicates
+            assert counts["write_delta"]["in"] == expected.silver.total()
+            assert counts["write_delta-2"]["in"] == expected.gold.total()
+            in_windows = sum(row[2] for row in expected.gold.elements())
+            window = counts["group_by"]
+            assert window["in"] == in_windows + window["held"] + window["late"]
+        return expected
+
+    def _check_tables(self) -> Answer:
         expected = self.expected()
         silver = Counter(self.table("silver/readings").select("partition", "offset", "id").iter_rows())
         gold = Counter(

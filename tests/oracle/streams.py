@@ -67,8 +67,8 @@ def deduplicated(records: Sequence[Record], lateness: int, within: int) -> Judge
 
 @dataclass
 class Windows:
-    """Closed windows as (index of the record that closed them, start, keys, rows in the order of event time); windows that
-    stay open as (start, keys) -> number of rows; late rows as (index of the record, index of the row in it).
+    """Closed windows as (index of the record that closed them, start, keys, values in the order of event time); windows
+    that stay open as (start, keys) -> number of rows; late rows as (index of the record, index of the row in it).
     """
 
     closed: list[tuple[int, int, tuple[Any, ...], list[Any]]] = field(default_factory=list)

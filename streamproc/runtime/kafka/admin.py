@@ -17,6 +17,8 @@ from streamproc.errors import LogError
 from streamproc.runtime.kafka.connection import Backoff, KafkaSettings, Retry, cause, make
 from streamproc.runtime.log import TopicPartition
 
+CREATED_S_MAX = 30.0
+CREATED_PAUSE_S = 0.05
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
 _EXISTS = frozenset({KafkaError.TOPIC_ALREADY_EXISTS})
 _NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
@@ -115,7 +117,7 @@ class Admin:
                 f'create the topic "{new.topic}"',
                 lambda s: _each(self._client.create_topics([new], request_timeout=s), s, _EXISTS),
             )
-            self.retry.call(f'find the topic "{new.topic}"', lambda _: self._created(logical))
+            self._wait_created(logical)
         return self.physical(logical)
 
     def ends(self, partitions: Collection[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
@@ -173,9 +175,13 @@ class Admin:
                 found[topic] = Topic(self.physical(topic), str(described.topic_id), len(described.partitions))
         return found
 
-    def _created(self, logical: str) -> None:
-        if not self._describe([logical]):
-            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    def _wait_created(self, logical: str) -> None:
+        """A new topic takes a moment until every broker knows of it."""
+        for _ in range(int(CREATED_S_MAX / CREATED_PAUSE_S)):
+            if self._describe([logical]):
+                return
+            self.retry.sleep(CREATED_PAUSE_S)
+        raise self._missing(logical)
 
     def _missing(self, topic: str) -> LogError:
         listed = self.retry.call("list topics", lambda s: self._client.list_topics(timeout=s))

@@ -35,11 +35,11 @@ def uri_of(lake: str, name: str) -> str:
     return f"{lake.rstrip('/')}/{name}"
 
 
-def properties(txns: Mapping[str, int], metadata: Mapping[str, Any]) -> CommitProperties:
+def properties(txns: Mapping[str, int], metadata: Mapping[str, Any], retries: int = COMMIT_RETRIES) -> CommitProperties:
     """Of a commit that sets `txns`, with our entry in its metadata."""
     return CommitProperties(
         custom_metadata={METADATA: dict(metadata)},
-        max_commit_retries=COMMIT_RETRIES,
+        max_commit_retries=retries,
         app_transactions=[Transaction(id, version) for id, version in txns.items()],
     )
 

@@ -152,13 +152,14 @@ class Table:
         raise AssertionError("not reached")
 
     def _create(self) -> DeltaTable:
+        """Of several at once one succeeds: retried, a creation would land on top of the other's, as another table."""
         return DeltaTable.create(
             self.uri,
             self._schema,
             partition_by=self._partition_by,
             configuration={OWNER: self.topology},
             storage_options=self._options,
-            commit_properties=properties({}, self._metadata),
+            commit_properties=properties({}, self._metadata, retries=0),
             post_commithook_properties=NO_HOOKS,
             raise_if_key_not_exists=False,
         )

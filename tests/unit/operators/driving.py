@@ -1,4 +1,4 @@
-"""Drives operators as a worker does: batches cut anywhere, checkpoints, restarts from them, batches undone and redone."""
+"""Drives operators as a worker does: batches cut anywhere, checkpoints, restarts, batches undone and redone."""
 
 from __future__ import annotations
 

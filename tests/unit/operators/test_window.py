@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
@@ -216,12 +217,13 @@ def test_late_rows_of_a_second_aggregate_carry_themselves() -> None:
     ],
 )
 @pytest.mark.parametrize("way", [[], [(1, "restart"), (1, "checkpoint"), (1, "undo")]])
-def test_each_aggregate(  # noqa: PLR0917
+def test_each_aggregate(
     aggregate: Aggregate, dtype: pl.DataType, values: list[Any], want: Any, output: pl.DataType, way: list[Any]
 ) -> None:
     schema = {**SCHEMA, "value": dtype}
     if isinstance(dtype, pl.Decimal):
-        values, want = (pl.Series([*values, want]).cast(output).to_list()[i] for i in (slice(-1), -1))  # type: ignore[misc]
+        values = [value and Decimal(value) for value in values]
+        want = Decimal(want) if isinstance(want, str) else want
     rows: list[Any] = [[(i, "a", None, value, True)] for i, value in enumerate(values)]
     stream = source([*rows, [(S, "a", None, None, False)]], schema)
     process = chain(tumbling("1s"), {"x": aggregate}, schema=schema, hidden=("_offset",))
@@ -246,8 +248,7 @@ def test_a_sum_that_does_not_fit_stops_at_the_record_that_closes_the_window() ->
 
 def test_decimals_that_do_not_fit_stop_the_run() -> None:
     schema = {**SCHEMA, "value": pl.Decimal(38, 0)}
-    huge = pl.Series(["9" * 38]).cast(pl.Decimal(38, 0))[0]
-    rows: list[Any] = [[(0, "a", None, huge, True)]] * 2
+    rows: list[Any] = [[(0, "a", None, Decimal("9" * 38), True)]] * 2
     with pytest.raises(DataError, match="decimals") as raised:
         chain(tumbling("1s"), {"x": agg.sum("value")}, schema=schema).run(source(rows, schema))
     assert raised.value.code == "SP610"
@@ -312,7 +313,7 @@ def streams(draw: st.DrawFn) -> tuple[list[list[Row]], Tumbling, int]:
         near_edges(unit),
         st.sampled_from(["a", "a", "a", "b", None]),
         st.sampled_from([1.5, 1.5, None]),
-        st.one_of(st.none(), st.integers(-5, 5), st.sampled_from([2**40, -(2**40)])),
+        st.one_of(st.none(), st.integers(-5, 5), st.sampled_from([1000, -1000])),
         st.sampled_from([True, True, True, False]),
     )
     records = draw(st.lists(st.lists(row, max_size=3), max_size=25))

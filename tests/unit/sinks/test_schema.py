@@ -44,6 +44,7 @@ def test_many_may_create_it_at_once(lake: Lake) -> None:
             sink._committer.table.id for sink in pool.map(lambda i: lake.open(f"w{i}", sleep=lambda _: None), range(4))
         }
     assert ids == {str(lake.table().metadata().id)}
+    assert lake.version() == 0
 
 
 def test_each_difference_is_listed(lake: Lake, refuses: Refuses) -> None:
