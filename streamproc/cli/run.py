@@ -17,6 +17,7 @@ import typer
 from streamproc.cli import kafka, tables
 from streamproc.cli.live import Live
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
+from streamproc.cli.rejections import Rejections
 from streamproc.config import Config
 from streamproc.errors import ConfigError
 from streamproc.plan import Plan, load_topology
@@ -25,6 +26,7 @@ from streamproc.runtime.job import open_worker
 from streamproc.runtime.kafka import slots
 from streamproc.runtime.kafka.driver import KafkaDriver
 from streamproc.runtime.log import Log
+from streamproc.runtime.progress import Progress
 from streamproc.runtime.worker import Worker
 from streamproc.state.files import FileChunks
 from streamproc.state.rocks import RocksChunks
@@ -51,9 +53,8 @@ def run(
     loaded = settings(config, sets)
     plan = planned(load_topology(file))
     skipped = frozenset(_place(text, plan) for text in skip or ())
-    lake = tables.lake_of(loaded)
+    connection, lake = kafka.connection(loaded, PATIENCE_S), tables.lake_of(loaded)
     lake_id = lake.identity(_new_id)
-    connection = kafka.connection(loaded, PATIENCE_S)
     with slots.take(loaded.settings.state_dir) as slot:
 
         def worker(log: Log) -> Worker:
@@ -63,8 +64,14 @@ def run(
         driver = KafkaDriver(
             plan, connection, worker, slot=slot, lake=lake_id, topics=loaded.settings.topics, wait=wait
         )
+        rejections = Rejections(plan, lake)
         with Live(plan, _where(loaded)) as live, _signals(live) as stop:
-            driver.run(until_caught_up=until_caught_up, stop=stop, on_progress=live.update)
+
+            def on_progress(progress: Progress) -> None:
+                live.update(progress)
+                rejections.look(progress)
+
+            driver.run(until_caught_up=until_caught_up, stop=stop, on_progress=on_progress)
 
 
 def _place(text: str, plan: Plan) -> tuple[str, int, int]:

@@ -47,9 +47,12 @@ def error(failure: StreamprocError) -> None:
 def crash(failure: BaseException) -> None:
     """An unexpected exception: one line, and where the rest of it is."""
     text = _redact.text("".join(traceback.format_exception(failure)))
-    handle, path = tempfile.mkstemp(prefix="streamproc-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
     summary = _redact.text(f"{type(failure).__name__}: {failure}".splitlines()[0])
     err.print(Text(f"unexpected error: {summary}", style="bold red"))
-    err.print(Text(f"  this is a defect of streamproc; the traceback is in {path}"))
+    try:
+        handle, path = tempfile.mkstemp(prefix="streamproc-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        err.print(Text(f"  this is a defect of streamproc; the traceback is in {path}"))
+    except OSError as full:
+        err.print(Text(f"  this is a defect of streamproc; the traceback can't be kept: {full.strerror}"))

@@ -32,9 +32,17 @@ def suspects(values: Sequence[bytes | None], schema: Mapping[str, pl.DataType]) 
         pattern = rf'"(?:{"|".join(map(re.escape, names))})"\s*:{_LONG}|\\'
     else:
         return pl.repeat(False, len(values), dtype=pl.Boolean, eager=True)
-    text = pl.Series(values, dtype=pl.Binary).cast(pl.String, strict=False)
+    text = _texts(values)
     found = text.str.contains(pattern).fill_null(False)
     return found & text.str.contains(anywhere) if found.any() else found
+
+
+def _texts(values: Sequence[bytes | None]) -> pl.Series:
+    try:
+        return pl.Series(values, dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:  # some are not UTF-8: they are refused later, the others are looked at here
+        texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
+        return pl.Series(texts, dtype=pl.String)
 
 
 def _names(dtype: pl.DataType) -> set[str] | None:

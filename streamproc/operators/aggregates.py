@@ -3,7 +3,7 @@
 | aggregate | partial result of a group |
 |---|---|
 | count | n |
-| sum | total: Int128 for integers, so that it is exact and can't overflow |
+| sum | total: Int128 for integers, two of them for decimals, so that it is exact and can't overflow |
 | mean | n, total |
 | min, max | the value |
 | std, var | n, mean, sum of squared distances from it (merged as Chan, Golub and LeVeque do) |
@@ -34,17 +34,15 @@ class Computation:
     Args:
         prepared: from the user's columns, one value a row, for `first_step`.
         first_step: partial results of a group of prepared rows, in a frame that is sorted by event time if `ordered`.
-        partials: names and types of the partial results.
         merge_step: partial results of a group of partial results.
         finish: the final value, from merged partial results.
         output: its type.
-        checked: a null final value means that an integer sum does not fit Int64.
+        checked: a null final value means that a sum does not fit its type.
         ordered: see `first_step`.
     """
 
     prepared: tuple[pl.Expr, ...]
     first_step: tuple[pl.Expr, ...]
-    partials: Mapping[str, pl.DataType]
     merge_step: tuple[pl.Expr, ...]
     finish: pl.Expr
     output: pl.DataType
@@ -115,7 +113,7 @@ def _type(expression: pl.Expr, schema: Mapping[str, pl.DataType]) -> pl.DataType
 
 
 def _is_number(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype == pl.Boolean
+    return (dtype.is_numeric() and dtype not in (pl.Int128, pl.UInt128)) or dtype == pl.Boolean
 
 
 def _has_order(dtype: pl.DataType) -> bool:
@@ -127,7 +125,6 @@ def _count(id: str, value: pl.Expr) -> Computation:
     return Computation(
         prepared=(value.is_not_null().alias(id),),
         first_step=(n.sum().cast(pl.Int64),),
-        partials={id: pl.Int64()},
         merge_step=(n.sum(),),
         finish=n,
         output=pl.Int64(),
@@ -136,40 +133,73 @@ def _count(id: str, value: pl.Expr) -> Computation:
 
 def _extreme(id: str, kind: str, value: pl.Expr, dtype: pl.DataType) -> Computation:
     step = pl.col(id).min() if kind == "min" else pl.col(id).max()
-    return Computation((value.alias(id),), (step,), {id: dtype}, (step,), pl.col(id), dtype)
+    return Computation((value.alias(id),), (step,), (step,), pl.col(id), dtype)
 
 
-def _total(dtype: pl.DataType) -> pl.DataType:
-    """Type in which values are added up."""
+@dataclass(frozen=True, slots=True)
+class _Total:
+    """An exact sum, as one or two columns that are only ever added up; `fitted` is null where it does not fit."""
+
+    prepared: Mapping[str, pl.Expr]
+    fitted: pl.Expr
+    as_float: pl.Expr
+    output: pl.DataType
+
+    @property
+    def step(self) -> list[pl.Expr]:
+        return [pl.col(name).sum() for name in self.prepared]
+
+
+def _total(id: str, value: pl.Expr, dtype: pl.DataType) -> _Total:
+    if isinstance(dtype, pl.Decimal):
+        return _decimal_total(id, value, dtype.scale)
+    sum = pl.col(f"{id}_sum")
     if dtype.is_float():
-        return pl.Float64()
-    return pl.Decimal(38, dtype.scale) if isinstance(dtype, pl.Decimal) else _WIDE
+        wide: pl.DataType = pl.Float64()
+        return _Total({f"{id}_sum": value.cast(wide)}, sum, sum, wide)
+    fitted = sum.cast(pl.Int64, strict=False)
+    return _Total({f"{id}_sum": value.cast(_WIDE)}, fitted, sum.cast(pl.Float64), pl.Int64())
+
+
+def _decimal_total(id: str, value: pl.Expr, scale: int) -> _Total:
+    """Decimals have up to 38 digits, and Int128 hardly more: the upper and lower 19 are added up apart."""
+    output = pl.Decimal(38, scale)
+    base = pl.lit(10**19, dtype=_WIDE)
+    units = value.cast(output).to_physical()
+    high, low = pl.col(f"{id}_high"), pl.col(f"{id}_low")
+    carried = high + low // base
+    whole = carried * base + low % base
+    limit = pl.lit(10**38 - 1, dtype=_WIDE)
+    fits = carried.is_between(-base, base - 1) & whole.is_between(-limit, limit)
+    return _Total(
+        prepared={f"{id}_high": units // base, f"{id}_low": units % base},
+        fitted=pl.when(fits).then(whole).reinterpret(dtype=output),
+        as_float=(high.cast(pl.Float64) * 1e19 + low.cast(pl.Float64)) / 10.0**scale,
+        output=output,
+    )
 
 
 def _sum(id: str, value: pl.Expr, dtype: pl.DataType) -> Computation:
-    total = _total(dtype)
-    step = pl.col(id).sum()
-    whole = total == _WIDE
+    total = _total(id, value, dtype)
     return Computation(
-        prepared=(value.cast(total).alias(id),),
-        first_step=(step,),
-        partials={id: total},
-        merge_step=(step,),
-        finish=pl.col(id).cast(pl.Int64, strict=False) if whole else pl.col(id),
-        output=pl.Int64() if whole else total,
-        checked=whole,
+        prepared=tuple(expr.alias(name) for name, expr in total.prepared.items()),
+        first_step=tuple(total.step),
+        merge_step=tuple(total.step),
+        finish=total.fitted,
+        output=total.output,
+        checked=True,
     )
 
 
 def _mean(id: str, value: pl.Expr, dtype: pl.DataType) -> Computation:
-    total = _total(dtype)
-    n, sum = pl.col(f"{id}_n"), pl.col(f"{id}_sum")
+    total = _total(id, value, dtype)
+    n = pl.col(f"{id}_n")
+    values = next(iter(total.prepared))
     return Computation(
-        prepared=(value.cast(total).alias(id),),
-        first_step=(pl.col(id).count().cast(pl.Int64).alias(f"{id}_n"), pl.col(id).sum().alias(f"{id}_sum")),
-        partials={f"{id}_n": pl.Int64(), f"{id}_sum": total},
-        merge_step=(n.sum(), sum.sum()),
-        finish=pl.when(n > 0).then(sum.cast(pl.Float64) / n),
+        prepared=tuple(expr.alias(name) for name, expr in total.prepared.items()),
+        first_step=(pl.col(values).count().cast(pl.Int64).alias(f"{id}_n"), *total.step),
+        merge_step=(n.sum(), *total.step),
+        finish=pl.when(n > 0).then(total.as_float / n),
         output=pl.Float64(),
     )
 
@@ -187,7 +217,6 @@ def _spread(id: str, spec: Aggregate, value: pl.Expr) -> Computation:
             pl.col(id).mean().fill_null(0.0).alias(f"{id}_mean"),
             (pl.col(id).var(ddof=0) * count).fill_null(0.0).alias(f"{id}_m2"),
         ),
-        partials={f"{id}_n": pl.Int64(), f"{id}_mean": pl.Float64(), f"{id}_m2": pl.Float64()},
         merge_step=(
             n.sum(),
             merged_mean.alias(f"{id}_mean"),
@@ -217,7 +246,6 @@ def _first_or_last(id: str, spec: Aggregate, value: pl.Expr, dtype: pl.DataType)
     return Computation(
         prepared=(value.alias(id), taken.fill_null(False).alias(f"{id}_taken")),
         first_step=tuple(map(of_rows, (TIME_COLUMN, POSITION_COLUMN, id), names)),
-        partials={names[0]: pl.Int64(), names[1]: pl.Int64(), names[2]: dtype},
         merge_step=tuple(ordered),
         finish=found,
         output=dtype,

@@ -23,7 +23,10 @@ def evaluate(batch: Batch, exprs: Sequence[pl.Expr], hidden: Sequence[str]) -> p
     plain = [expr for expr, names in zip(exprs, naming, strict=True) if not names]
     looking = [expr for expr, names in zip(exprs, naming, strict=True) if names]
     found = batch.with_hidden(hidden).with_columns(looking).select(expr.meta.output_name() for expr in looking)
-    return frame.with_columns(plain).with_columns(found.get_columns())
+    order = list(frame.columns)
+    for expr, names in zip(exprs, naming, strict=True):
+        order += [expr.meta.output_name()] if names else frame.clear().select(expr).columns
+    return frame.with_columns(plain).with_columns(found.get_columns()).select(list(dict.fromkeys(order)))
 
 
 def true_for(batch: Batch, predicates: Sequence[pl.Expr], hidden: Sequence[str]) -> pl.Series:

@@ -124,7 +124,7 @@ class MapBatches:
                 f"{height} rows in, {piece.height} out",
                 "keep every row; for more, return a list column and explode it; for fewer, return a null and filter it",
             )
-        return piece.select(self._schema)
+        return piece.select(list(self._schema))
 
     def _raised(self, at: int, error: BaseException) -> DataError:
         return DataError(

@@ -25,9 +25,7 @@ class Explode:
         rows = batch.rows
         if len(self._columns) > 1:
             self._check(batch)
-            # Polars takes a null list next to an empty one for different lengths.
-            null = [pl.when(pl.col(name).list.len() > 0).then(pl.col(name)) for name in self._columns]
-            rows = rows.with_columns(null)
+            rows = rows.with_columns(_never_empty(name, rows.schema[name]) for name in self._columns)
         return Result(batch.with_rows(rows.explode(self._columns, empty_as_null=True, keep_nulls=True)))
 
     def _check(self, batch: Batch) -> None:
@@ -44,6 +42,11 @@ class Explode:
                 detail=[f"elements: {sizes}"],
                 fix="explode them one after the other, or keep such rows away with a filter on list.len()",
             )
+
+
+def _never_empty(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Null and empty lists as [null]: to Polars their lengths differ."""
+    return pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).otherwise(pl.lit(pl.Series([[None]], dtype=dtype)))
 
 
 class Unnest:

@@ -97,24 +97,20 @@ class Window:
         """Take the rows in, and pass on the windows that close.
 
         Raises:
-            DataError: SP610, the sum of a closing window does not fit an Int64 (the position is where that window
-                closes), or decimals add up to more than 38 digits (where the batch starts). SP611, an expression of
-                an aggregate fails at a row.
+            DataError: SP610, a sum does not fit an Int64 or a Decimal of 38 digits; the position is where that window
+                closes. SP611, an expression of an aggregate fails at a row.
         """
         marks = running(batch)
         timed, rejected = without_null_times(batch, self._event_time)
         starts = self._floor(timed.rows[self._event_time].to_physical().to_numpy())
         timely, starts, late = self._without_late(timed, starts)
-        try:
-            if len(starts):
-                first = int(starts.min())
-                known = self.state.first
-                fresh = self._add(self.state.fresh, self._partial(timely, starts))
-                self.state = replace(self.state, fresh=fresh, first=first if known is None else min(first, known))
-            closed = self._close(marks)
-            rows, held = self._finish(closed, marks) if closed is not None else (self._no_rows(), 0)
-        except pl.exceptions.PolarsError as error:
-            raise _failure("SP610", "decimals can't be added up", batch.start, error) from error
+        if len(starts):
+            first = int(starts.min())
+            known = self.state.first
+            fresh = self._add(self.state.fresh, self._partial(timely, starts))
+            self.state = replace(self.state, fresh=fresh, first=first if known is None else min(first, known))
+        closed = self._close(marks)
+        rows, held = (self._no_rows(), 0) if closed is None else self._finish(closed, marks)
         counts = {
             "rejected": 0 if rejected is None else rejected.height,
             "late": timed.rows.height - len(starts),
@@ -203,8 +199,13 @@ class Window:
                 return False
 
             row = bisect_left(range(1, batch.rows.height), True, key=fails)
-            at = int(batch.positions[row])
-            raise _failure("SP611", "an expression of an aggregate fails at a row", at, error) from error
+            raise DataError(
+                "SP611",
+                "an expression of an aggregate fails at a row",
+                position=int(batch.positions[row]),
+                detail=[line for line in str(error).splitlines() if line.strip()][:1],
+                fix="cast with strict=False, or leave such rows out before",
+            ) from error
 
     def _add(self, parts: Parts, part: pl.DataFrame) -> Parts:
         """Parts and one more; the first has one row a group, the others together never more than it (or `SMALL`)."""
@@ -252,10 +253,10 @@ class Window:
             group = "".join(f", {key} = {row[key]!r}" for key in self._keys)
             raise DataError(
                 "SP610",
-                f'the sum "{name}" does not fit a 64-bit integer',
+                f'the sum "{name}" does not fit {self.columns[name]}',
                 position=row[position.COLUMN],
                 detail=[f"window [{row['window_start']}, {row['window_end']}){group}"],
-                fix="sum a Float64 or a Decimal instead",
+                fix="cast the value to Float64",
             )
 
     def _floored(self, marks: Watermarks) -> Watermarks:
@@ -271,10 +272,3 @@ class Window:
 
 def _one_zero(value: pl.Expr) -> pl.Expr:
     return pl.when(value == 0).then(value.abs()).otherwise(value)
-
-
-def _failure(code: str, message: str, at: int, error: pl.exceptions.PolarsError) -> DataError:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return DataError(
-        code, message, position=at, detail=lines[:1], fix="cast the value, or use where= to leave the row out"
-    )

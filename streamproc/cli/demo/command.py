@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -58,7 +61,8 @@ def demo(
     proofs = [verify_log(at.table_uri(name)) for name in plan.tables]
     screen.say("")
     screen.say(*verify.line(proofs))
-    screen.say(f"Next: read {file}; streamproc show gold/truck_minutes --set lake={lake}; streamproc infer TOPIC")
+    me = _command()
+    screen.say(f"Next: read {file}; {me} show gold/truck_minutes --set lake={lake}; {me} infer TOPIC")
     if not all(proof.ok for proof in proofs):
         raise typer.Exit(1)
 
@@ -128,6 +132,13 @@ def _show(bar: Bar, task: TaskID, progress: Progress, began: float, freshness: _
 
 def _shown(path: Path) -> str:
     return str(path) if path.is_absolute() else f"./{path}"
+
+
+def _command() -> str:
+    """How to call this command from here."""
+    script = Path(sys.argv[0])
+    found = script.name == "streamproc" and script.is_file() and shutil.which("streamproc") is None
+    return os.path.relpath(script) if found else "streamproc"
 
 
 def _new_id() -> str:

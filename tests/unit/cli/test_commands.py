@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,39 @@ def test_an_unexpected_exception_is_one_line_and_a_file(
 def test_wrong_usage_is_exit_2(streamproc: Streamproc) -> None:
     assert streamproc("plan").code == 2
     assert streamproc("no-such-command").code == 2
+
+
+STOPPED = """
+import time
+from unittest.mock import Mock
+from streamproc.cli.run import _signals
+with _signals(Mock()) as stop:
+    print("ready", flush=True)
+    print("asked" if stop.wait(30) else "not asked", flush=True)
+    time.sleep(30 if {hangs} else 0)
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_ends_at_once(number: signal.Signals) -> None:
+    calm = signalled(STOPPED.format(hangs=False), number, times=1)
+    assert calm == (0, ["asked", "ended"])
+    impatient = signalled(STOPPED.format(hangs=True), number, times=2)
+    assert impatient == (128 + number, ["asked"])
+
+
+def signalled(code: str, number: signal.Signals, times: int) -> tuple[int, list[str]]:
+    """Exit code and lines of a process that gets a signal after each line that it prints."""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        lines = []
+        for _ in range(times):
+            process.send_signal(number)
+            lines.append(process.stdout.readline().strip())
+        rest, _ = process.communicate(timeout=60)
+        return process.returncode, [line for line in [*lines, *rest.split()] if line]
 
 
 def test_the_installed_command_starts() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
@@ -246,12 +246,23 @@ def test_a_sum_that_does_not_fit_stops_at_the_record_that_closes_the_window() ->
     assert (raised.value.code, raised.value.position) == ("SP610", at(3))
 
 
-def test_decimals_that_do_not_fit_stop_the_run() -> None:
-    schema = {**SCHEMA, "value": pl.Decimal(38, 0)}
-    rows: list[Any] = [[(0, "a", None, Decimal("9" * 38), True)]] * 2
-    with pytest.raises(DataError, match="decimals") as raised:
-        chain(tumbling("1s"), {"x": agg.sum("value")}, schema=schema).run(source(rows, schema))
-    assert raised.value.code == "SP610"
+@pytest.mark.parametrize("way", [[], [(1, "restart"), (1, "checkpoint")]])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_decimals_are_exact_to_the_last_of_38_digits(sign: str, way: list[Any]) -> None:
+    schema = {**SCHEMA, "value": pl.Decimal(38, 2)}
+    most, nearly, cent = (Decimal(sign + text) for text in ("9" * 36 + ".99", "9" * 36 + ".98", "0.01"))
+
+    def total(*values: Decimal) -> Any:
+        rows: list[Any] = [[(0, "a", None, value, True)] for value in values]
+        process = chain(tumbling("1s"), {"x": agg.sum("value")}, schema=schema)
+        return process.run(source([*rows, [(S, "a", None, None, False)]], schema), way).rows[0]["x"]
+
+    assert total(most) == most
+    assert total(most, most, most.copy_negate(), cent, -cent) == most
+    assert total(most, -cent, -cent, cent) == nearly
+    with pytest.raises(DataError, match='"x" does not fit') as raised:
+        total(most, cent)
+    assert (raised.value.code, raised.value.position) == ("SP610", at(2))
 
 
 def test_an_expression_that_fails_names_its_row() -> None:
@@ -350,7 +361,7 @@ def test_it_is_the_plain_answer_however_the_log_is_cut(
     got = [
         (
             position.offset_of(row[position.COLUMN]) // 2,
-            (row["window_start"] - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * S,
+            (row["window_start"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
             tuple(row[key] for key in keys),
         )
         for row in seen.rows
@@ -358,9 +369,8 @@ def test_it_is_the_plain_answer_however_the_log_is_cut(
     assert got == sorted(((r, start, group) for r, start, group, _ in want.closed), key=order)
     values = {(start, group): rows for _, start, group, rows in want.closed}
     for row, (_, start, group) in zip(seen.rows, got, strict=True):
-        for name, value in answer(values[int(start), group]).items():
-            # M2 of 2^40 and 5 is 1e24: its relative error shows in the variance of values that nearly agree.
-            assert row[name] == (pytest.approx(value, rel=1e-9, abs=1e-6) if isinstance(value, float) else value), name
+        for name, value in answer(values[start, group]).items():
+            assert row[name] == (pytest.approx(value, rel=1e-9, abs=1e-9) if isinstance(value, float) else value), name
     assert [position.offset_of(row[position.COLUMN]) // 2 for row in seen.late] == [r for r, _ in want.late]
     assert seen.counts.get("late", 0) == len(want.late)
     assert seen.counts.get("held", 0) == sum(want.held.values())
