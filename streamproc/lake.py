@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,10 +66,8 @@ class Lake:
         """
         store = self.store(create=True)
         try:
-            try:
+            with suppress(AlreadyExistsError, FileExistsError):
                 obstore.put(store, _ID, new_id().encode(), mode="create")
-            except (AlreadyExistsError, FileExistsError):
-                pass
             return bytes(obstore.get(store, _ID).bytes()).decode()
         except (OSError, BaseError) as error:
             raise self._unusable(error) from error

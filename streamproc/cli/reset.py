@@ -1,4 +1,4 @@
-"""`streamproc reset`: makes a topology start anew; says first what that means."""
+"""`streamproc reset`: makes a topology start anew, or go on where its tables are; says first what that means."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import typer
 
+from streamproc import position
 from streamproc.cli import kafka, screen, tables
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
 from streamproc.errors import LogError
@@ -16,25 +17,54 @@ from streamproc.lake import Lake
 from streamproc.plan import Plan, load_topology
 from streamproc.plan import plan as planned
 from streamproc.runtime.kafka.admin import Admin
+from streamproc.runtime.kafka.placing import place
 from streamproc.runtime.log import TopicPartition
+from streamproc.sinks.base import TableState
 from streamproc.sinks.delta.read import inspect, row_count
+from streamproc.sinks.delta.reset import Restart, places
 from streamproc.sinks.delta.reset import reset as reset_table
 from streamproc.sinks.delta.verify import verify
+from streamproc.state.manifest import Manifest
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A table that is there: its rows and the tasks that it knows."""
+    """A table that is there: where, its rows, the tasks that it knows, and v of those that read the topics of now."""
 
+    uri: str
     rows: int
     tasks: frozenset[str]
+    places: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task as it is now.
+
+    Args:
+        id, topic_id: its own and its topic's.
+        first, end: offsets of the earliest and of the next record.
+        position: where it goes on; None for a first start.
+    """
+
+    id: str
+    topic_id: str
+    first: int
+    end: int
+    position: int | None = None
+
+    def restart(self, v: int) -> Restart:
+        """Of a table that was at v: a log that has become shorter begins to count again at its end."""
+        return Restart(min(v, position.before(self.end)), self.topic_id)
 
 
 def reset(
     file: TopologyFile,
     config: ConfigFile = None,
     sets: Sets = None,
-    keep_rows: Annotated[bool, typer.Option("--keep-rows", help="Leave the rows that are in the tables.")] = False,
+    keep_rows: Annotated[
+        bool, typer.Option("--keep-rows", help="Leave the rows in the tables, and go on where the tables are.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
     """Forget state, offsets and rows of a topology, so that it starts anew. Says first what that means."""
@@ -42,28 +72,28 @@ def reset(
     plan = planned(load_topology(file))
     lake = tables.lake_of(loaded)
     admin = kafka.admin(loaded)
-    partitions = _partitions(admin, plan)
-    there = _tables(lake, plan)
-    _tell(plan, admin, partitions, there, keep_rows=keep_rows)
+    tasks = _tasks(admin, plan)
+    there = _tables(lake, plan, {task.id: task.topic_id for task in tasks.values()})
+    if keep_rows:
+        tasks = {partition: _going_on(task, there) for partition, task in tasks.items()}
+    _tell(plan, tasks, there, keep_rows=keep_rows)
     if not yes:
         typer.confirm("Go on?", abort=True)
     # State first: a table that remembers more than state stops the next start, so that a reset cut short is seen.
     admin.forget(plan.name)
-    from_kafka = {plan.task(*partition) for partition in partitions}
-    for name, table in there.items():
-        reset_table(
-            lake.table_uri(name),
-            dict.fromkeys(from_kafka | table.tasks),
-            topology=plan.name,
-            writer=uuid4().hex,
-            delete_rows=not keep_rows,
-            storage_options=lake.options,
-        )
-    screen.say(f"{plan.name} starts anew at its next run", "green")
+    states = {name: _reset_table(plan, lake, table, tasks, keep_rows=keep_rows) for name, table in there.items()}
+    manifests = {
+        partition: _manifest(plan, partition, task, states, lake)
+        for partition, task in tasks.items()
+        if task.position is not None
+    }
+    if manifests:
+        place(admin, plan.name, manifests)
+    screen.say(f"{plan.name} {'goes on where its tables are' if manifests else 'starts anew'} at its next run", "green")
 
 
-def _partitions(admin: Admin, plan: Plan) -> list[TopicPartition]:
-    found = []
+def _tasks(admin: Admin, plan: Plan) -> dict[TopicPartition, _Task]:
+    found: dict[TopicPartition, _Task] = {}
     for stage in plan.stages:
         try:
             topic = admin.topics([stage.topic])[stage.topic]
@@ -71,36 +101,74 @@ def _partitions(admin: Admin, plan: Plan) -> list[TopicPartition]:
             if error.code != kafka.MISSING:
                 raise
             continue  # its tables are known all the same
-        found += [TopicPartition(stage.topic, number) for number in range(topic.partitions)]
+        partitions = [TopicPartition(stage.topic, number) for number in range(topic.partitions)]
+        firsts, ends = admin.firsts(partitions), admin.ends(partitions)
+        found |= {p: _Task(plan.task(*p), topic.id, firsts[p], ends[p]) for p in partitions}
     return found
 
 
-def _tables(lake: Lake, plan: Plan) -> dict[str, _Table]:
+def _tables(lake: Lake, plan: Plan, topics: Mapping[str, str]) -> dict[str, _Table]:
     found = {}
     for name, table in plan.tables.items():
         uri = lake.table_uri(name)
         if inspect(uri, table, lake.options) is not None:
-            known = verify(uri, lake.options).tasks
-            found[name] = _Table(
-                row_count(uri, lake.options), frozenset(task for task, v in known.items() if v is not None)
-            )
+            known = frozenset(task for task, v in verify(uri, lake.options).tasks.items() if v is not None)
+            at = places(uri, topics, storage_options=lake.options)
+            found[name] = _Table(uri, row_count(uri, lake.options), known, at)
     return found
 
 
-def _tell(
-    plan: Plan, admin: Admin, partitions: list[TopicPartition], there: Mapping[str, _Table], *, keep_rows: bool
-) -> None:
+def _going_on(task: _Task, there: Mapping[str, _Table]) -> _Task:
+    """From the place of the table that is furthest behind: what the others hold already is trimmed."""
+    known = [task.restart(table.places[task.id]).v for table in there.values() if task.id in table.places]
+    at = max(min(known), position.before(task.first)) if known else None
+    return _Task(task.id, task.topic_id, task.first, task.end, at)
+
+
+def _reset_table(
+    plan: Plan, lake: Lake, table: _Table, tasks: Mapping[TopicPartition, _Task], *, keep_rows: bool
+) -> Mapping[str, TableState]:
+    restarts: dict[str, Restart | None] = dict.fromkeys(table.tasks)
+    for task in tasks.values():
+        goes_on = task.position is not None and task.id in table.places
+        restarts[task.id] = task.restart(table.places[task.id]) if goes_on else None
+    return reset_table(
+        table.uri,
+        restarts,
+        topology=plan.name,
+        writer=uuid4().hex,
+        delete_rows=not keep_rows,
+        storage_options=lake.options,
+    )
+
+
+def _manifest(
+    plan: Plan,
+    partition: TopicPartition,
+    task: _Task,
+    states: Mapping[str, Mapping[str, TableState]],
+    lake: Lake,
+) -> Manifest:
+    stage = plan.stage(partition.topic)
+    known = {name: state[task.id] for name, state in states.items() if task.id in state}
+    return Manifest(
+        task.id, task.position or 0, task.topic_id, stage.fingerprint, lake.identity(lambda: uuid4().hex), tables=known
+    )
+
+
+def _tell(plan: Plan, tasks: Mapping[TopicPartition, _Task], there: Mapping[str, _Table], *, keep_rows: bool) -> None:
     screen.say(f"reset {plan.name}", "bold")
     screen.say("  forgets")
-    screen.say(f"    state and offsets of {len(partitions)} tasks in Kafka")
+    screen.say(f"    state and offsets of {len(tasks)} tasks in Kafka")
     for name, table in there.items():
         what = "keeps its rows" if keep_rows else "loses its rows (older versions stay until a vacuum)"
         screen.say(f"    how far {name} has come; it {what}: {table.rows:,}")
     screen.say("  reads again")
-    firsts, ends = admin.firsts(partitions), admin.ends(partitions)
     for stage in plan.stages:
-        own = [partition for partition in partitions if partition.topic == stage.topic]
-        count = sum(ends[partition] - firsts[partition] for partition in own)
-        screen.say(f"    {stage.topic} from {stage.start}: {len(own)} partitions, up to {count:,} messages there")
-    if keep_rows and any(table.rows for table in there.values()):
-        screen.say("  ! rows are kept: what is read again will be in the tables twice", "yellow")
+        own = [task for partition, task in tasks.items() if partition.topic == stage.topic]
+        starts = [task.first if task.position is None else position.offset_of(task.position) for task in own]
+        count = sum(task.end - start for task, start in zip(own, starts, strict=True))
+        place = f"from {stage.start}" if all(task.position is None for task in own) else "from where its tables are"
+        screen.say(f"    {stage.topic} {place}: {len(own)} partitions, up to {count:,} messages there")
+    if keep_rows:
+        screen.say("  ! state is empty: open windows will be incomplete, deduplication remembers nothing", "yellow")

@@ -14,7 +14,7 @@ import polars as pl
 from streamproc.operators.batch import Batch
 
 OnFail = Literal["warn", "drop", "reject", "stop"]
-"""What becomes of a row that fails: passed on and counted, dropped, set aside in `<topology>__rejected`, or the run stops."""
+"""What becomes of a row that fails: it is passed on and counted, dropped, set aside as rejected, or the run stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Changes:
     """State that changed since the last call of `changes()`.
 
     Args:
-        values: small values, whole each time, as JSON would hold them (int, float, str, None, lists and dicts of these).
+        values: small values, whole each time, as JSON holds them (int, float, str, None, lists and dicts of these).
         appended: new rows of a bucket. Buckets are integers, here event times in microseconds.
         dropped: buckets that are forgotten, all rows of them; applied before `appended`.
     """

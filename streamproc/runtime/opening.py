@@ -1,4 +1,4 @@
-"""Where a task may go on, decided from what its manifest and the broker say (laws 2, 5 and 8). Pure; nothing resets by itself."""
+"""Where a task may go on, decided from what its manifest and the broker say (laws 2, 5 and 8)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(manifest: Manifest | None, facts: Facts, partition: TopicPartition, st
         LogError: the topic was made anew, ends before the position, or lost unread records.
         StateError: the state is missing, of another position, lake or shape of the topology.
     """
-    name = f'{partition.topic}/{partition.partition}'
+    name = f"{partition.topic}/{partition.partition}"
     if manifest is None:
         if facts.committed is not None:
             raise StateError(

@@ -162,20 +162,23 @@ def failed_rows(records: Records, step: str, failed: pl.DataFrame) -> pl.DataFra
     at = failed[position.COLUMN]
     index = records.positions.search_sorted(at)
     own = failed["value"] if "value" in failed.columns else records.value_series.gather(index)
-    return failed.select(
-        topic=pl.lit(records.topic),
-        partition=pl.lit(records.partition, pl.Int32),
-        offset=at // (1 << position.SHIFT),
-        timestamp=records.timestamp_series.gather(index),
-        key=records.key_series.gather(index),
-        value=own,
-        step=pl.lit(step),
-        reason="reason",
-        detail="detail",
-    ).cast(dict(FAILED_SCHEMA)).with_columns(at)  # type: ignore[arg-type]
+    return (
+        failed.select(
+            topic=pl.lit(records.topic),
+            partition=pl.lit(records.partition, pl.Int32),
+            offset=at // (1 << position.SHIFT),
+            timestamp=records.timestamp_series.gather(index),
+            key=records.key_series.gather(index),
+            value=own,
+            step=pl.lit(step),
+            reason="reason",
+            detail="detail",
+        )
+        .cast(pl.Schema(FAILED_SCHEMA))
+        .with_columns(at)
+    )
 
 
 def cut(records: Records, at: int) -> Records:
     """The records below a position."""
     return records.slice(0, int(records.positions.search_sorted(at)))
-

@@ -1,4 +1,4 @@
-"""Chunks as files below the lake, `_state/<task>/<id>.chunk`: what survives the local disk. Folder or object store alike."""
+"""Chunks as files below the lake, `_state/<task>/<id>.chunk`, in a folder or object store: what survives the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks in a dict: for the in-memory driver and tests. What "survives" is what another `MemoryChunks` over the same dict sees."""
+"""Chunks in a dict, for the in-memory driver: what survives is what another store over the same dict sees."""
 
 from __future__ import annotations
 

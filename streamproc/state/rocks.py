@@ -1,13 +1,15 @@
 """Chunks at hand in RocksDB on the local disk, over the lake's files: reading state never goes over the network.
 
-The disk may be lost, stale or another's: only ids that a manifest names are used, and a chunk never changes under its id.
+The disk may be lost, stale or another's: only ids that a manifest names are used, and a chunk never changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from rocksdict import Options, Rdict, WriteOptions
 
@@ -43,7 +45,7 @@ class RocksChunks:
             ) from error
         # A lost write is fetched again: the write-ahead log would only be copied for nothing.
         self._unlogged = WriteOptions()
-        self._unlogged.disable_wal = True
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # the stub is wrong
 
     def put(self, task: str, id: str, data: bytes) -> None:
         self._durable.put(task, id, data)
@@ -64,7 +66,7 @@ class RocksChunks:
             self._db.delete(key, write_opt=self._unlogged)
         absent = [id for key, id in wanted.items() if key not in here]
         with ThreadPoolExecutor(_PARALLEL_FETCHES, thread_name_prefix="fetch") as pool:
-            for _ in pool.map(lambda id: self.get(task, id), absent):
+            for _ in pool.map(partial(self.get, task), absent):
                 pass
 
     def list(self, task: str) -> frozenset[str]:
@@ -87,7 +89,7 @@ class RocksChunks:
 
     def _keys(self, task: str) -> Iterable[bytes]:
         prefix = _key(task, "")
-        for key in self._db.keys(from_key=prefix):
+        for key in cast(Iterable[bytes], self._db.keys(from_key=prefix)):
             if not key.startswith(prefix):
                 return
             yield key

@@ -26,9 +26,7 @@ class TaskState:
     steps: what the manifest says of each step; nothing for a new task.
     """
 
-    def __init__(
-        self, task: str, store: ChunkStore, new_id: Callable[[], str], steps: Mapping[str, StepState]
-    ) -> None:
+    def __init__(self, task: str, store: ChunkStore, new_id: Callable[[], str], steps: Mapping[str, StepState]) -> None:
         self._task = task
         self._store = store
         self._new_id = new_id
@@ -74,9 +72,7 @@ class TaskState:
         self._store.delete(self._task, (self._settled | self._written) - current)
         self._settled, self._written = current, set()
 
-    def _stage_step(
-        self, chunk: _Chunk, known: StepState | None, signature: str, operator: Stateful
-    ) -> StepState:
+    def _stage_step(self, chunk: _Chunk, known: StepState | None, signature: str, operator: Stateful) -> StepState:
         changes = operator.changes()
         buckets = {b: list(s) for b, s in known.buckets.items() if b not in changes.dropped} if known else {}
         for bucket, rows in changes.appended.items():

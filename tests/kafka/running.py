@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +25,7 @@ PARTITIONS = 4
 
 
 class Job:
-    """The readings job under a name of its own, with a topic, a lake, state folders and the log of what was produced."""
+    """The readings job under a name, topic, lake and state of its own, and the log of what was produced."""
 
     def __init__(self, folder: Path, address: str, options: dict[str, str] | None = None) -> None:
         self.name = f"readings_{uuid.uuid4().hex[:8]}"
@@ -54,14 +53,12 @@ class Job:
 
     python = (sys.executable, "-m", "streamproc")
 
-    def start(self, *arguments: str, preexec_fn: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A worker process; what it prints goes to a file of its own."""
         out = (self.folder / f"out-{time.monotonic_ns()}.log").open("wb")
         command = [*self.python, "run", str(self.file), "--config", str(self.config), *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        return subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=environment, preexec_fn=preexec_fn
-        )
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
 
     def run(self, *arguments: str, timeout: float = 90) -> int:
         """A worker process to its end."""
@@ -176,10 +173,8 @@ class Job:
             ("late", late, expected.late),
         ):
             missing, extra = wanted - got, got - wanted
-            assert not missing and not extra, (
-                f"{what}: {missing.total()} missing {list(missing)[:3]}, {extra.total()} too many {list(extra)[:3]}\n"
-                + self.printed()[-5000:]
-            )
+            told = f"{what}: {missing.total()} missing {list(missing)[:3]}, {extra.total()} extra {list(extra)[:3]}"
+            assert not missing + extra, told + "\n" + self.printed()[-5000:]
         return expected
 
 

@@ -1,4 +1,4 @@
-"""The real command on real Kafka through crashes, drains and company: exactly the answer computed from what was produced."""
+"""The real command on real Kafka through crashes, drains and company: exactly the answer of what was produced."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _parse(value: bytes | None) -> dict | None:
 
 
 def generate(count: int, seed: int, start_ms: int) -> list[tuple[str, int, bytes | None]]:
-    """Messages as (device, Kafka timestamp in ms, value): repeated, disordered, late, broken, implausible, far ahead."""
+    """Messages as (device, Kafka timestamp in ms, value): repeated, disordered, late, broken, implausible, ahead."""
     dice = random.Random(seed)
     sent: list[tuple[str, bytes]] = []
     out: list[tuple[str, int, bytes | None]] = []

@@ -1,4 +1,4 @@
-"""The structure that docs/architecture.md shows, held by its imports: who may know whom, and who may touch the world."""
+"""The structure that docs/architecture.md shows, held by its imports: who may know whom, who may touch the world."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_the_world_is_touched_at_the_edges_only(file: Path) -> None:
     calls = {
         node.func.attr
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name) and node.func.value.id in {"datetime", "date"}
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in {"datetime", "date"}
     }
     assert calls & clocks == set()

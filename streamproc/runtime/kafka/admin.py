@@ -164,6 +164,19 @@ class Admin:
             lambda s: _each(self._client.delete_consumer_groups([topology], request_timeout=s), s, _NO_GROUP),
         )
 
+    def set_offsets(self, topology: str, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit offsets of the group while it has no members.
+
+        Raises:
+            LogError: SP302 not reachable, SP305 refused.
+        """
+        places = [ck.TopicPartition(self.physical(p.topic), p.partition, offset) for p, offset in offsets.items()]
+        request = [ck.ConsumerGroupTopicPartitions(topology, places)]
+        self._ask(
+            "set offsets of the group",
+            lambda s: self._client.alter_consumer_group_offsets(request, request_timeout=s),
+        )
+
     def _describe(self, logical: Collection[str]) -> dict[str, Topic]:
         names = ck.TopicCollection([self.physical(topic) for topic in logical])
         futures = self.retry.call(

@@ -22,6 +22,34 @@ class Restart:
     topic_id: str
 
 
+def places(
+    uri: str,
+    topics: Mapping[str, str],
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    sleep: Sleep = pause,
+) -> dict[str, int]:
+    """v of each task that a table knows, of the topic as it is now.
+
+    Args:
+        uri: where the table is.
+        topics: task -> id of its topic; tasks whose v belongs to another topic are left out.
+        storage_options, sleep: as in `reset`.
+
+    Raises:
+        TableError: no table, or it can't be read.
+    """
+    table = load(uri, storage_options, sleep)
+    if table is None:
+        raise problems.missing(uri)
+    found = {task: table.transaction_version(task) for task in topics}
+    return {
+        task: v
+        for task, v in found.items()
+        if v is not None and v != FORGOTTEN and table.transaction_version(topic_id(task)) == topic_hash(topics[task])
+    }
+
+
 def reset(
     uri: str,
     tasks: Mapping[str, Restart | None],

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
 import polars as pl
 from hypothesis import given, settings
@@ -165,7 +166,7 @@ def oracle(message: bytes | None) -> dict[str, Any] | None:
 class Verbatim(float):
     """A number that is written as it stands."""
 
-    def __new__(cls, text: str) -> Verbatim:
+    def __new__(cls, text: str) -> Self:
         self = super().__new__(cls, text)
         self.text = text
         return self
@@ -334,7 +335,7 @@ def test_cuts_change_nothing(values: list[bytes | None], cuts: list[int]) -> Non
     good: list[int] = []
     bad: list[tuple[int, str, str]] = []
     edges = sorted({0, len(values), *(min(cut, len(values)) for cut in cuts)})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         some, indexes, faults = decoded(values[start:stop])
         rows += some
         good += [start + i for i in indexes]

@@ -20,7 +20,7 @@ from streamproc.operators.firsts import first_ones
 from streamproc.operators.runs import Entries, add, probe
 from streamproc.operators.watermark import WithWatermark
 from tests.oracle.streams import Record, deduplicated
-from tests.unit.operators.driving import Chain, S, Seen, Source, at, cuts, near_edges
+from tests.unit.operators.driving import Chain, Event, S, Seen, Source, at, cuts, near_edges, several
 
 SCHEMA = {"key": pl.String(), "part": pl.Int32(), "time": TIME, "n": pl.Int64()}
 Row = tuple[int, str | None, int | None]
@@ -38,8 +38,13 @@ def chain(keys: tuple[str, ...], lateness: int, within: int) -> Chain:
     return Chain(lambda: [WithWatermark("time", lateness, 0), Deduplicate(keys, "time", within)])
 
 
-def run(times: Sequence[int], within: int, lateness: int = 1000 * S, keys: tuple[str, ...] = ("key",)) -> Seen:
-    return chain(keys, lateness, within).run(source([[(time, "a", 1)] for time in times]))
+def run(
+    times: Sequence[int], within: int, *, keys: tuple[str, ...] = ("key",), way: Sequence[tuple[int, Event]] = ()
+) -> Seen:
+    return chain(keys, 2000 * S, within).run(source([[(time, "a", 1)] for time in times]), way)
+
+
+WAYS: list[list[tuple[int, Event]]] = [[], [(1, "go on")] * 3, [(1, "restart")] * 3]
 
 
 def records_passed(seen: Seen) -> list[int]:
@@ -48,11 +53,12 @@ def records_passed(seen: Seen) -> list[int]:
 
 @pytest.mark.parametrize("within", [0, 1, 7, S, 10 * S - 1, 10 * S, 10 * S + 1, 600 * S])
 @pytest.mark.parametrize("start", [0, -S, 1_700_000_000 * S, -3])
-def test_a_duplicate_is_at_most_within_away(within: int, start: int) -> None:
-    near = run([start, start + within, start - within, start], within)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_duplicate_is_at_most_within_away(within: int, start: int, way: list[tuple[int, Event]]) -> None:
+    near = run([start, start + within, start - within, start], within, way=way)
     assert records_passed(near) == [0]
     assert near.counts["duplicates"] == 3
-    far = run([start, start + within + 1, start - within - 1], within)
+    far = run([start, start + within + 1, start - within - 1], within, way=way)
     assert records_passed(far) == [0, 1, 2]
 
 
@@ -67,6 +73,27 @@ def test_order_is_that_of_the_log() -> None:
 def test_event_time_among_the_keys_means_equal_times() -> None:
     seen = run([0, 5, 0, 5, 6], within=10 * S, keys=("key", "time"))
     assert records_passed(seen) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("rows_in_memory", [1, deduplicate.ROWS_IN_MEMORY])
+def test_all_that_was_kept_since_the_last_checkpoint_is_stored(rows_in_memory: int) -> None:
+    way: list[tuple[int, Event]] = [(1, "checkpoint"), (1, "go on"), (1, "go on"), (1, "restart")]
+    with patch.object(deduplicate, "ROWS_IN_MEMORY", rows_in_memory):
+        assert records_passed(run([0, 5, 9, 900 * S, 0, 5, 9, 900 * S], within=1, way=way)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("rows_in_memory", [1, deduplicate.ROWS_IN_MEMORY])
+def test_memory_keeps_what_is_not_stored_yet(rows_in_memory: int) -> None:
+    way: list[tuple[int, Event]] = [(1, "checkpoint"), (1, "go on"), (1, "go on"), (1, "go on")]
+    with patch.object(deduplicate, "ROWS_IN_MEMORY", rows_in_memory):
+        assert records_passed(run([0, 5, 900 * S, 950 * S, 5, 0], within=1, way=way)) == [0, 1, 2, 3]
+
+
+def test_buckets_forgotten_in_several_batches_all_leave_the_store() -> None:
+    process = chain(("key",), 0, 20 * S)
+    rows: list[list[Row]] = [[(time * S, "a", 1)] for time in (0, 30, 75, 100, 500)]
+    process.run(source(rows), [(2, "checkpoint"), (1, "go on"), (1, "go on")])
+    assert len(process.stored) == len(process.operators[-1].state.buckets) == 1
 
 
 def test_null_is_a_key_and_not_empty_text() -> None:
@@ -127,7 +154,7 @@ UNITS = (7, S, 10 * S)
 def streams(draw: st.DrawFn) -> tuple[list[list[Row]], int, int]:
     unit = draw(st.sampled_from(UNITS))
     row = st.tuples(near_edges(unit), st.sampled_from(["a", "a", "a", "b", "", None]), st.sampled_from([1, 1, 2, None]))
-    records = draw(st.lists(st.lists(row, min_size=0, max_size=3), max_size=25))
+    records = draw(several(st.lists(row, max_size=3), 25))
     lateness = draw(st.sampled_from([0, unit, 4 * unit, 20 * unit]))
     within = draw(st.sampled_from([0, 1, unit // 2, unit - 1, unit, unit + 1, 3 * unit]))
     return records, lateness, within
@@ -151,11 +178,15 @@ def test_it_is_the_plain_answer_however_the_log_is_cut(
         patch.object(deduplicate, "ROWS_IN_MEMORY", 1 if small else deduplicate.ROWS_IN_MEMORY),
         patch.object(firsts, "ROUNDS", 1 if small else firsts.ROUNDS),
     ):
-        seen = chain(keys, lateness, within).run(source(records), way)
+        process = chain(keys, lateness, within)
+        seen = process.run(source(records), way)
     got = [(position.offset_of(row[position.COLUMN]) // 2, row["n"]) for row in seen.rows]
     assert got == want.kept
     assert seen.counts.get("duplicates", 0) == len(want.duplicates)
     assert [position.offset_of(row[position.COLUMN]) // 2 for row in seen.late] == [r for r, _ in want.late]
+    kept = process.operators[-1].state
+    assert len(process.stored) == len(kept.buckets)
+    assert not kept.dropped
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamproc import position
 from streamproc.operators.batch import NEVER, TIME
 from streamproc.operators.watermark import WithWatermark
-from tests.unit.operators.driving import FAR, Chain, S, Source, at, cuts, near_edges
+from tests.unit.operators.driving import FAR, Chain, S, Source, at, cuts, near_edges, several
 
 SCHEMA = {"time": TIME, "n": pl.Int64()}
 
@@ -90,7 +90,7 @@ def test_times_that_no_calendar_knows_do_no_harm() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.lists(st.one_of(st.none(), near_edges(S)), max_size=3), max_size=20),
+    several(st.lists(st.one_of(st.none(), near_edges(S)), max_size=3), 20),
     st.sampled_from([0, 1, 5 * S]),
     cuts(),
 )

@@ -50,7 +50,9 @@ def _manifest(state: TaskState) -> Manifest:
 
 
 checkpoints = st.lists(
-    st.tuples(st.dictionaries(st.integers(-2, 2), st.lists(st.integers(-9, 9), max_size=20)), st.sets(st.integers(-2, 2))),
+    st.tuples(
+        st.dictionaries(st.integers(-2, 2), st.lists(st.integers(-9, 9), max_size=20)), st.sets(st.integers(-2, 2))
+    ),
     max_size=25,
 )
 
