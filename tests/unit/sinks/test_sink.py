@@ -20,6 +20,8 @@ from streamproc.sinks.delta import DeltaSink, verify
 from streamproc.sinks.delta import table as table_module
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.sinks.conftest import Lake
 
 
@@ -34,6 +36,11 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr(table_module, "write_deltalake", write)
     return event
+
+
+def eventually(what: Callable[[], bool]) -> bool:
+    """Whether it comes true within 20 seconds."""
+    return any(what() or time.sleep(0.01) for _ in range(2_000))
 
 
 def _write(sink: DeltaSink, lake: Lake, start: int, end: int) -> None:
@@ -113,6 +120,7 @@ def test_close_waits_for_what_is_in_flight_and_drops_the_rest(lake: Lake, gate: 
     lake.claim(sink, first=True)
     _write(sink, lake, 0, 5)
     future = sink.commit()
+    assert eventually(future.running)
     _write(sink, lake, 5, 9)
     gate.set()
     sink.close()
