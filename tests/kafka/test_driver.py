@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from streamproc.errors import Fenced, LogError
@@ -215,6 +215,45 @@ def test_fenced_tasks_are_dropped_and_taken_again(kafka: str, tmp_path: Path) ->
     worker = Running(plan, kafka, tmp_path, ledger=ledger, prepare=fence, until_caught_up=True).join()
     assert worker.calls.count("lost") == 2
     assert ledger.offsets(TopicPartition(topic, 0)) == list(range(10))
+
+
+def _intruder(kafka: str, group: str, instance: str, topic: str) -> Consumer:
+    """Another process that runs with a worker's identity."""
+    config = {"bootstrap.servers": kafka, "group.id": group, "group.instance.id": instance, "log_level": 0}
+    consumer = Consumer({**config, "partition.assignment.strategy": "cooperative-sticky"})
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 20
+    while not consumer.assignment() and time.monotonic() < deadline:
+        consumer.poll(0.1)
+    return consumer
+
+
+def test_a_member_that_was_fenced_joins_anew_and_nothing_counts_twice(kafka: str, tmp_path: Path) -> None:
+    topic = create_topic(kafka)
+    plan, ledger = plan_of(unique("job"), topic), Ledger()
+    running = Running(plan, kafka, tmp_path, ledger=ledger)
+    produce_json(kafka, topic, range(10))
+    wait_for(lambda: len(ledger.committed) == 10)
+    _intruder(kafka, plan.name, running.slot.identity(plan.name), topic).close()
+    produce_json(kafka, topic, range(10, 20))
+    wait_for(lambda: len(ledger.committed) == 20)
+    running.end()
+    assert ledger.offsets(TopicPartition(topic, 0)) == list(range(20))
+
+
+def test_two_processes_of_one_identity_don_t_fight_for_ever(kafka: str, tmp_path: Path) -> None:
+    topic = create_topic(kafka)
+    plan, ledger = plan_of(unique("job"), topic), Ledger()
+    running = Running(plan, kafka, tmp_path, ledger=ledger)
+    produce_json(kafka, topic, range(10))
+    wait_for(lambda: len(ledger.committed) == 10)
+    for _ in range(10):
+        _intruder(kafka, plan.name, running.slot.identity(plan.name), topic).close()
+        time.sleep(1)
+        if not running.thread.is_alive():
+            break
+    with pytest.raises(LogError, match="another process runs with this worker's identity"):
+        running.join()
 
 
 def test_a_worker_that_is_always_fenced_gives_up(kafka: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ where its task stands. Until that is done, its records are discarded too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import confluent_kafka as ck
@@ -38,6 +39,10 @@ _FAIR = {
 }
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001
 _RESET = "`streamproc reset` shows what would be forgotten and read again, then asks"
+
+
+class MemberFenced(Exception):
+    """The group takes another member for this one; this consumer is of no use any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +87,13 @@ class GroupConsumer:
         self._reading: set[TopicPartition] = set()
         self._seeks: dict[TopicPartition, int] = {}
         self._failure: BaseException | None = None
+        self._callbacks: tuple[Callable[[set[TopicPartition]], None], ...] = ()
         config = settings.config(
             group_id=group, group_instance_id=instance, session_timeout_ms=int(settings.session_s * 1000)
         )
         config |= {"heartbeat.interval.ms": int(settings.session_s * 1000 / 4), "error_cb": self._on_error}
-        self._consumer: Consumer = make(settings, Consumer, {**_FAIR, **config, **_OWN})
+        self._config = {**_FAIR, **config, **_OWN}
+        self._consumer: Consumer = make(settings, Consumer, self._config)
 
     def subscribe(
         self,
@@ -94,6 +101,7 @@ class GroupConsumer:
         lost: Callable[[set[TopicPartition]], None],
     ) -> None:
         """Join the group. The callbacks are called inside `read`, while the partitions are still ours / too late."""
+        self._callbacks = (revoke, lost)
 
         def on_assign(_: Consumer, partitions: Sequence[ck.TopicPartition]) -> None:
             self.generation += 1
@@ -120,6 +128,16 @@ class GroupConsumer:
             on_lost=lambda _, partitions: gone(partitions, lost),
         )
 
+    def rejoin(self) -> None:
+        """Join the group as a new member, after `MemberFenced`. Nothing is ours before the group says so."""
+        self._consumer.close()
+        self.owned.clear()
+        self.stop(list(self._reading))
+        self._failure = None
+        self.generation += 1
+        self._consumer = make(self._settings, Consumer, self._config)
+        self.subscribe(*self._callbacks)
+
     def metadata(self) -> bytes:
         """This member of the group, for transactions."""
         return bytes(self._consumer.consumer_group_metadata())
@@ -140,6 +158,7 @@ class GroupConsumer:
 
         Raises:
             LogError: a topic is gone, unread records are gone, or Kafka refuses.
+            MemberFenced: see there.
             BaseException: what a callback raised.
         """
         self._seek()
@@ -166,11 +185,12 @@ class GroupConsumer:
 
         A member with a stable id does not leave by closing: it has to unsubscribe.
         """
-        self._consumer.unsubscribe()
-        for _ in range(max(1, int(timeout_s / 0.05))):
-            self._consumer.consume(1, 0.05)
-            if not self._consumer.assignment():
-                break
+        with suppress(KafkaException):  # a member that was fenced has nothing to leave
+            self._consumer.unsubscribe()
+            for _ in range(max(1, int(timeout_s / 0.05))):
+                self._consumer.consume(1, 0.05)
+                if not self._consumer.assignment():
+                    break
         self._consumer.close()
 
     def _seek(self) -> None:
@@ -219,16 +239,15 @@ class GroupConsumer:
         elif partition in self._reading and partition not in self._seeks:
             raise failure
 
-    def _failure_of(self, error: KafkaError, partition: TopicPartition | None) -> LogError | None:
+    def _failure_of(self, error: KafkaError, partition: TopicPartition | None) -> Exception | None:
         name = f"{partition.topic}/{partition.partition}" if partition else "a topic"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
             text = f"{name}: unread records are gone, or the topic was truncated"
             return LogError("SP312", text, detail=[self._settings.clean(error.str())], fix=_RESET)
         if error.code() in _GONE:
             return LogError("SP301", f"{name} does not exist any more", fix=_RESET)
-        if error.code() == KafkaError.FENCED_INSTANCE_ID:
-            text = "another process runs with this worker's identity"
-            return LogError("SP309", text, fix="give each machine a state directory of its own; never copy one")
+        if error.code() in {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}:  # noqa: SLF001
+            return MemberFenced(error.str())
         if kind(error) != "refused" or error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
             return None
         return refused(self._settings, f"read {name}", error)

@@ -13,7 +13,7 @@ from streamproc.operators.batch import Records
 from streamproc.plan.model import Plan
 from streamproc.position import offset_of
 from streamproc.runtime.kafka.admin import Admin
-from streamproc.runtime.kafka.consumer import GroupConsumer, Slice
+from streamproc.runtime.kafka.consumer import GroupConsumer, MemberFenced, Slice
 from streamproc.runtime.kafka.meter import Meter
 from streamproc.runtime.log import TopicPartition
 from streamproc.runtime.progress import Progress
@@ -23,6 +23,9 @@ ROUND_S = 0.05
 FENCED_MAX = 5
 """Times in a row that tasks are asked for again after they were fenced."""
 FENCED_PAUSE_S = 0.5
+REJOINS_MAX = 3
+REJOINS_WITHIN_S = 300.0
+"""How often within that time the group is joined anew after it has fenced this member."""
 PROGRESS_S = 0.5
 
 _log = structlog.get_logger()
@@ -49,6 +52,7 @@ class Rounds:
         self._generation = reader.generation
         self._meter = Meter()
         self._fenced = 0
+        self._rejoined_at: list[float] = []
         self._assign_at = float("-inf")
         self._checkpoint_at = time.monotonic()
         self._closing = False
@@ -75,7 +79,11 @@ class Rounds:
             StreamprocError: the run has to stop.
             Stopped: asked to stop while the broker was away.
         """
-        slices = self._reader.read(ROUND_S)
+        try:
+            slices = self._reader.read(ROUND_S)
+        except MemberFenced as fenced:
+            self._rejoin(fenced)
+            return
         self.idle = not slices
         if self._generation != self._reader.generation:
             self._generation = self._reader.generation
@@ -129,6 +137,22 @@ class Rounds:
         """Close the worker, without a checkpoint; what the group says from now on is not heard."""
         self._closing = True
         self._worker.close()
+
+    def _rejoin(self, fenced: MemberFenced) -> None:
+        """A broker that crashed may fence a member by mistake; another process of this identity does so each time."""
+        now = time.monotonic()
+        self._rejoined_at = [at for at in self._rejoined_at if now - at < REJOINS_WITHIN_S] + [now]
+        if len(self._rejoined_at) > REJOINS_MAX:
+            raise LogError(
+                "SP309",
+                "another process runs with this worker's identity",
+                detail=[str(fenced)],
+                fix="give each machine a state directory of its own; never copy one",
+            )
+        _log.warning("the group took another member for this worker: joining anew", reason=str(fenced))
+        self._worker.lost(list(self._worker.tasks))
+        self._waiting.clear()
+        self._reader.rejoin()
 
     def _process(self, read: Slice) -> None:
         if read.partition not in self._worker.tasks:
