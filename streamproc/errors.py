@@ -105,11 +105,13 @@ class DataError(StreamprocError):
     """A record or a user's function made the run stop.
 
     `position` is that of the first record that must not take effect: what is before it is committed, nothing else.
+    `skippable` is False where skipping that record would not help: it only closed the window that is at fault.
     """
 
-    def __init__(self, code: str, message: str, *, position: int, **more: object) -> None:
+    def __init__(self, code: str, message: str, *, position: int, skippable: bool = True, **more: object) -> None:
         super().__init__(code, message, **more)  # type: ignore[arg-type]
         self.position = position
+        self.skippable = skippable
 
 
 class Fenced(StreamprocError):

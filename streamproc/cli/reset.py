@@ -83,7 +83,7 @@ def reset(
     admin.forget(plan.name)
     states = {name: _reset_table(plan, lake, table, tasks, keep_rows=keep_rows) for name, table in there.items()}
     manifests = {
-        partition: _manifest(plan, partition, task, states, lake)
+        partition: _manifest(plan, partition, task, states, lake, sum(p.topic == partition.topic for p in tasks))
         for partition, task in tasks.items()
         if task.position is not None
     }
@@ -148,11 +148,18 @@ def _manifest(
     task: _Task,
     states: Mapping[str, Mapping[str, TableState]],
     lake: Lake,
+    partitions: int,
 ) -> Manifest:
     stage = plan.stage(partition.topic)
     known = {name: state[task.id] for name, state in states.items() if task.id in state}
     return Manifest(
-        task.id, task.position or 0, task.topic_id, stage.fingerprint, lake.identity(lambda: uuid4().hex), tables=known
+        task.id,
+        task.position or 0,
+        task.topic_id,
+        stage.fingerprint,
+        lake.identity(lambda: uuid4().hex),
+        partitions,
+        tables=known,
     )
 
 

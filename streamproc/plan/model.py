@@ -32,6 +32,10 @@ FAILED_SCHEMA: Mapping[str, pl.DataType] = {
 """Columns of the tables of rejected and of late rows."""
 
 
+LOCAL = frozenset({"deduplicate", "group_by"})
+"""Kinds of steps with keys."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A Delta table that the topology writes.
@@ -60,7 +64,10 @@ class Step:
         columns: its output columns.
         build: makes its operator, fresh for each task; None for a sink.
         table: the table, for a sink.
-        signature: for a step with state, all that its state depends on; a different one does not fit the state.
+        signature: for a step with state, all that its state depends on; a different one does not fit the state. It
+            begins with the kind.
+        lineage: for a step with state and without a `name=`, a stable hash of all steps before it: what tells steps of
+            one kind apart when their number changes.
         summary: short text of its parameters for people, e.g. "timestamp, 10s late, at most 1h ahead".
         hidden: hidden columns that it uses.
     """
@@ -72,8 +79,15 @@ class Step:
     build: Callable[[], Operator] | None = None
     table: str | None = None
     signature: str = ""
+    lineage: str = ""
     summary: str = ""
     hidden: tuple[str, ...] = ()
+
+
+    @property
+    def local_keys(self) -> bool:
+        """Whether it has state by key that is kept where the key is: such keys must not move to other partitions."""
+        return bool(self.signature) and self.kind in LOCAL
 
 
 @dataclass(frozen=True)

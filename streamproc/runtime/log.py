@@ -25,6 +25,8 @@ class Facts:
 
     Args:
         topic_id: the topic's identity; a topic that is made anew has another.
+        partitions: how many partitions the topic has.
+        partitions_before: how many it had when this job first read it, as its manifests say; None if there are none.
         first: offset of the earliest record that is still there.
         end: offset that the next record will get.
         committed: the group's committed offset, or None.
@@ -32,6 +34,8 @@ class Facts:
     """
 
     topic_id: str
+    partitions: int
+    partitions_before: int | None
     first: int
     end: int
     committed: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamproc.errors import LogError, StateError
-from streamproc.plan.model import Stage
+from streamproc.plan.model import Stage, Step
 from streamproc.position import offset_of
 from streamproc.runtime.log import Facts, TopicPartition
 from streamproc.state.manifest import Manifest
@@ -27,9 +27,26 @@ def check(manifest: Manifest | None, facts: Facts, partition: TopicPartition, st
                 detail=["its manifest in the state topic is gone, or the group belongs to another program"],
                 fix=_RESET,
             )
+        _check_partitions(facts.partitions_before, facts, stage)
         return
     _check_log(manifest, facts, name)
+    _check_partitions(manifest.partitions, facts, stage)
     _check_fit(manifest, stage, lake, name)
+
+
+def added_later(facts: Facts, partition: TopicPartition) -> bool:
+    """Whether a partition without a manifest is younger than the job: then it is read from its beginning."""
+    return facts.partitions_before is not None and partition.partition >= facts.partitions_before
+
+
+def _check_partitions(before: int | None, facts: Facts, stage: Stage) -> None:
+    if before is not None and facts.partitions > before and any(step.local_keys for step in stage.steps):
+        raise LogError(
+            "SP313",
+            f'topic "{stage.topic}" has {facts.partitions} partitions, it had {before} when this job first read it',
+            detail=["keys may have moved to other partitions, where state knows nothing of them"],
+            fix=_RESET,
+        )
 
 
 def _check_log(manifest: Manifest, facts: Facts, name: str) -> None:
@@ -71,12 +88,8 @@ def _check_fit(manifest: Manifest, stage: Stage, lake: str, name: str) -> None:
             f"the state of {name} belongs to the lake {manifest.lake}, this run writes to {lake}",
             fix="run with that lake, give the topology another name, or reset: " + _RESET,
         )
-    signatures = {step.id: step.signature for step in stage.steps if step.signature}
-    changed = [
-        f'"{id}": state is of {state.signature}; the topology now says {signatures[id]}'
-        for id, state in manifest.steps.items()
-        if id in signatures and state.signature != signatures[id]
-    ]
+    steps = [step for step in stage.steps if step.signature]
+    changed = [text for step in steps if (text := _misfit(step, manifest, steps))]
     if changed:
         raise StateError(
             "SP413",
@@ -84,3 +97,20 @@ def _check_fit(manifest: Manifest, stage: Stage, lake: str, name: str) -> None:
             detail=changed,
             fix="give the changed step another name= to start it empty, or reset: " + _RESET,
         )
+
+
+def _misfit(step: Step, manifest: Manifest, steps: list[Step]) -> str | None:
+    """How the state of a step does not fit it; None if it fits, or there is none."""
+    state = manifest.steps.get(step.id)
+    if state is None:
+        return None
+    if state.signature != step.signature:
+        return f'"{step.id}": state is of {state.signature}; the topology now says {step.signature}'
+    # Steps of one kind are numbered as they come. Where there are several, what is before them tells them apart.
+    kind = step.signature.split()[0]
+    several = sum(each.signature.split()[0] == kind for each in steps) > 1 or (
+        sum(each.signature.split()[0] == kind for each in manifest.steps.values()) > 1
+    )
+    if several and state.lineage and step.lineage and state.lineage != step.lineage:
+        return f'"{step.id}": state is of a {kind} at another place of the topology'
+    return None

@@ -13,7 +13,6 @@ from streamproc.operators.batch import Batch, Records
 from streamproc.plan.model import FAILED_SCHEMA, Plan, Stage, Step
 from streamproc.runtime import account
 from streamproc.runtime.log import TopicPartition
-from streamproc.sinks.base import TableState
 from streamproc.state.manifest import Manifest
 from streamproc.state.task_state import TaskState
 
@@ -42,7 +41,6 @@ class Task:
     plan, stage, partition: what it runs, and on what.
     manifest: its newest manifest.
     state: its chunks.
-    skip: offsets of this partition that are to be rejected unread.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class Task:
         partition: TopicPartition,
         manifest: Manifest,
         state: TaskState,
-        skip: frozenset[int] = frozenset(),
     ) -> None:
         self.id = manifest.task
         self.plan = plan
@@ -62,10 +59,11 @@ class Task:
         self.position = manifest.position
         self.lake = manifest.lake
         self.counters = account.copy(manifest.counters)
-        self.tables: dict[str, TableState] = dict(manifest.tables)
+        self.tables = {name: state for name, state in manifest.tables.items() if name in self.sinks}
         self.state = state
         self.dirty = False
-        self._skip = skip
+        self._partitions = manifest.partitions
+        self._skips = manifest.skips
         self._operators: list[Operator | None] = [step.build() if step.build else None for step in stage.steps]
         for step, operator in self._stateful():
             state.restore(step.id, operator)
@@ -80,7 +78,12 @@ class Task:
 
         Raises:
             DataError: a record must stop the run; the task is as it was before the call.
+            ValueError: the records do not follow on: a defect of the driver, and nothing was processed.
         """
+        first = position.before(records.offsets[0]) if len(records) else self.position
+        last = position.after_record(records.offsets[-1]) if len(records) else end
+        if not self.position <= first <= last <= end:
+            raise ValueError(f"{self.id} stands at {self.position}, was given [{first}, {last}) as if up to {end}")
         if not len(records):
             self.dirty, self.position = self.dirty or end > self.position, end
             return Outputs()
@@ -97,14 +100,15 @@ class Task:
 
     def manifest(self) -> Manifest:
         """Write state that changed, and say what there is to know of the task as of its position."""
-        operators = {step.id: (step.signature, operator) for step, operator in self._stateful()}
         return Manifest(
             task=self.id,
             position=self.position,
             topic_id=self.topic_id,
             fingerprint=self.stage.fingerprint,
             lake=self.lake,
-            steps=self.state.stage(operators),
+            partitions=self._partitions,
+            skips=tuple(offset for offset in self._skips if position.record(offset) >= self.position),
+            steps=self.state.stage(self._stateful()),
             tables=dict(self.tables),
             counters=account.copy(self.counters),
         )
@@ -141,7 +145,7 @@ class Task:
             outputs.add(self.plan.late, failed_rows(batch.source, step.id, result.late))
 
     def _without_skipped(self, records: Records, outputs: Outputs, counters: account.Counters) -> Records:
-        hit = [i for i, offset in enumerate(records.offsets) if offset in self._skip] if self._skip else []
+        hit = [i for i, offset in enumerate(records.offsets) if offset in self._skips] if self._skips else []
         if not hit:
             return records
         rejected = pl.DataFrame([records.positions]).with_row_index("i").filter(pl.col("i").is_in(hit)).drop("i")

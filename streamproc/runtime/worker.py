@@ -12,9 +12,10 @@ A crash before 2 replays from the checkpoint before: tables are ahead, and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from streamproc import position
@@ -22,7 +23,7 @@ from streamproc.errors import DataError, Fenced
 from streamproc.operators.batch import Records
 from streamproc.plan.model import Plan
 from streamproc.runtime import account, opening
-from streamproc.runtime.log import Log, TopicPartition
+from streamproc.runtime.log import Facts, Log, TopicPartition
 from streamproc.runtime.task import Outputs, Task, cut
 from streamproc.sinks.base import Claim, Sink, TableState
 from streamproc.state.chunks import ChunkStore
@@ -39,7 +40,7 @@ class _Opened:
 
     task: Task
     first: bool
-    same_code: bool
+    changed: bool
 
 
 class Worker:
@@ -91,6 +92,9 @@ class Worker:
     def assign(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Take over partitions: restore their tasks, commit checkpoint zero where it is due, claim their tables.
 
+        Checkpoint zero puts on record what is not in the log: where a new task starts, changed code, records to skip.
+        What a table would refuse is found out before.
+
         Returns:
             The offset to read each from.
 
@@ -98,13 +102,19 @@ class Worker:
             StreamprocError: see `runtime.opening`, `Sink.claim`, `ChunkStore.fetch`; none of them is taken over.
         """
         opened = {partition: self._open(partition) for partition in partitions}
-        zero = {p: o.task for p, o in opened.items() if o.first or not o.same_code}
-        if any(o.same_code is False for o in opened.values()):
-            # Tables must not be ahead of a changed stage: looked at by the claim, before the new code is on record.
-            self._claim({p: o for p, o in opened.items() if not o.same_code})
-        if zero:
-            self._transact(zero)
-        self._claim({p: o for p, o in opened.items() if o.same_code})
+        try:
+            claims = self._claims(opened.values())
+            for name, sink in self._sinks.items():
+                sink.check(claims[name])
+            if zero := {p: o.task for p, o in opened.items() if o.first or o.changed}:
+                self._transact(zero)
+            for name, sink in self._sinks.items():
+                for id, state in sink.claim(claims[name]).items():
+                    next(o.task for o in opened.values() if o.task.id == id).tables[name] = state
+        except BaseException:
+            for each in opened.values():
+                self._release(each.task)
+            raise
         self.tasks.update({partition: o.task for partition, o in opened.items()})
         return {partition: position.offset_of(o.task.position) for partition, o in opened.items()}
 
@@ -113,14 +123,17 @@ class Worker:
 
         Raises:
             DataError: a record stops the run: what is before it has been committed, nothing else.
+            Fenced: those tasks belong to another now; to be dropped by `lost`. This task has processed the records.
             StreamprocError: what a sink met.
         """
         task = self.tasks[partition]
         try:
             self._write(task, task.process(records, position.before(end_offset)))
         except DataError as error:
-            stop = self._process_before(task, records, error)
-            self.checkpoint()
+            stop = self._stop(task, records, error)
+            # A task that is lost here takes its rows with it: its next owner comes to the same record.
+            with suppress(Fenced):
+                self.checkpoint()
             raise stop from error.__cause__
 
     def checkpoint(self) -> None:
@@ -153,10 +166,7 @@ class Worker:
         """Give partitions up, after a checkpoint; what was processed since is forgotten."""
         for partition in partitions:
             if task := self.tasks.pop(partition, None):
-                for table in task.sinks:
-                    self._sinks[table].release(task.id)
-                self._chunks.drop(task.id)
-                self._orphans.pop(task.id, None)
+                self._release(task)
 
     lost = revoke
     """Partitions that another owns already: the same, without a checkpoint before."""
@@ -174,28 +184,40 @@ class Worker:
         facts = self._log.facts(partition, id)
         known = Manifest.decode(facts.manifest) if facts.manifest is not None else None
         opening.check(known, facts, partition, stage, self._lake)
-        if known is None:
-            start = position.before(self._log.start_offset(partition, stage.start))
-            manifest = Manifest(id, start, facts.topic_id, stage.fingerprint, self._lake)
-        else:
-            manifest = known
+        manifest = known or self._first(partition, id, facts)
+        skips = {offset for topic, number, offset in self._skip if (topic, number) == partition}
+        skips = {offset for offset in skips if position.record(offset) >= manifest.position}
+        changed = manifest.fingerprint != stage.fingerprint or not skips <= set(manifest.skips)
+        manifest = replace(manifest, skips=tuple(sorted(skips | set(manifest.skips))))
         self._chunks.fetch(id, manifest.chunks())
         self._orphans[id] = self._chunks.list(id) - manifest.chunks()
         state = TaskState(id, self._chunks, self._new_id, manifest.steps)
-        skip = frozenset(offset for topic, number, offset in self._skip if (topic, number) == partition)
-        task = Task(self.plan, stage, partition, manifest, state, skip)
-        return _Opened(task, known is None, manifest.fingerprint == stage.fingerprint)
+        return _Opened(Task(self.plan, stage, partition, manifest, state), known is None, changed)
 
-    def _claim(self, opened: Mapping[TopicPartition, _Opened]) -> None:
-        for name, sink in self._sinks.items():
-            claims = [
-                Claim(o.task.id, o.task.topic_id, o.task.position, o.task.tables.get(name), o.first, o.same_code)
-                for o in opened.values()
+    def _first(self, partition: TopicPartition, id: str, facts: Facts) -> Manifest:
+        """Where a task starts that never ran."""
+        stage = self.plan.stage(partition.topic)
+        later = opening.added_later(facts, partition)
+        start = facts.first if later else self._log.start_offset(partition, stage.start)
+        partitions = facts.partitions_before or facts.partitions
+        return Manifest(id, position.before(start), facts.topic_id, stage.fingerprint, self._lake, partitions)
+
+    def _claims(self, opened: Iterable[_Opened]) -> dict[str, list[Claim]]:
+        """What is brought to each table."""
+        return {
+            name: [
+                Claim(o.task.id, o.task.topic_id, o.task.position, o.task.tables.get(name), o.first, not o.changed)
+                for o in opened
                 if name in o.task.sinks
             ]
-            if claims:
-                for task_id, state in sink.claim(claims).items():
-                    next(o.task for o in opened.values() if o.task.id == task_id).tables[name] = state
+            for name in self._sinks
+        }
+
+    def _release(self, task: Task) -> None:
+        for table in task.sinks:
+            self._sinks[table].release(task.id)
+        self._chunks.drop(task.id)
+        self._orphans.pop(task.id, None)
 
     def _transact(self, tasks: Mapping[TopicPartition, Task]) -> None:
         self._log.transact(
@@ -204,20 +226,29 @@ class Worker:
         )
 
     def _write(self, task: Task, outputs: Outputs) -> None:
+        """Offer rows to all sinks: a task that is told to be another's on the way must not cost this one its rows."""
+        fenced = []
         for table in task.sinks:
-            self._sinks[table].write(task.id, outputs.rows(table), task.position, task.counters)
+            try:
+                self._sinks[table].write(task.id, outputs.rows(table), task.position, task.counters)
+            except Fenced as error:
+                fenced.append(error)
+        if fenced:
+            raise _joined(fenced)
 
-    def _process_before(self, task: Task, records: Records, error: DataError) -> DataError:
+    def _stop(self, task: Task, records: Records, error: DataError) -> DataError:
         """Process what is before the record that stops the run; steps on other branches may move that further ahead."""
         while True:
             kept = cut(records, error.position)
             try:
-                self._write(task, task.process(kept, position.before(position.offset_of(error.position))))
+                outputs = task.process(kept, position.before(position.offset_of(error.position)))
             except DataError as earlier:
                 if earlier.position >= error.position:
                     raise
                 error = earlier
                 continue
+            with suppress(Fenced):
+                self._write(task, outputs)
             return _located(error, task.partition)
 
     def _settle(self, task: Task) -> None:
@@ -237,21 +268,30 @@ def _settled(futures: Mapping[str, Future[Mapping[str, TableState]]]) -> dict[st
         if error not in fenced:
             raise error
     if fenced:
-        first = fenced[0]
-        tasks = frozenset().union(*(error.tasks for error in fenced))
-        raise Fenced(first.code, first.message, tasks=tasks, detail=first.detail, fix=first.fix) from first
+        raise _joined(fenced)
     return {name: future.result() for name, future in futures.items()}
+
+
+def _joined(fenced: Sequence[Fenced]) -> Fenced:
+    """One error for all tasks that are another's."""
+    first = fenced[0]
+    tasks = frozenset().union(*(error.tasks for error in fenced))
+    return Fenced(first.code, first.message, tasks=tasks, detail=first.detail, fix=first.fix)
 
 
 def _located(error: DataError, partition: TopicPartition) -> DataError:
     """The error with the record it is about, and the way past it."""
-    place = f"{partition.topic}:{partition.partition}:{position.offset_of(error.position)}"
-    way_out = f"mend the cause, or get past this record with `streamproc run --skip {place}`"
+    way_out = error.fix
+    if error.skippable:
+        place = f"{partition.topic}:{partition.partition}:{position.offset_of(error.position)}"
+        past = f"get past this record with `streamproc run --skip {place}`"
+        way_out = f"{error.fix}; or {past}" if error.fix else f"mend the cause, or {past}"
     return DataError(
         error.code,
         error.message,
         position=error.position,
+        skippable=error.skippable,
         detail=[f"{partition.topic}/{partition.partition} @ {position.offset_of(error.position)}", *error.detail],
-        fix=f"{error.fix}; {way_out}" if error.fix else way_out,
+        fix=way_out,
         location=error.location,
     )

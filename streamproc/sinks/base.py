@@ -51,6 +51,14 @@ class Claim:
 class Sink(Protocol):
     """One table in one process. Calls come from one thread; commits run on the sink's own."""
 
+    def check(self, claims: Iterable[Claim]) -> None:
+        """Say now what `claim` would refuse; changes nothing.
+
+        Raises:
+            TableError: as in `claim`.
+        """
+        ...
+
     def claim(self, claims: Iterable[Claim]) -> Mapping[str, TableState]:
         """Become the owner of these tasks in the table; blocks until that is durable.
 
@@ -67,7 +75,8 @@ class Sink(Protocol):
         the buffer is full.
 
         Raises:
-            What an earlier commit raised.
+            Fenced: those tasks are another's by now. Rows of a task that is not among them have been taken.
+            TableError: what an earlier commit met.
         """
         ...
 

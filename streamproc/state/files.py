@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import obstore
+import structlog
 from obstore.store import ObjectStore
 
 from streamproc.errors import StateError
@@ -12,6 +13,8 @@ from streamproc.state.damage import missing, seal, unseal
 
 FOLDER = "_state"
 _SUFFIX = ".chunk"
+
+_log = structlog.get_logger()
 
 
 class FileChunks:
@@ -31,7 +34,7 @@ class FileChunks:
             raise StateError(
                 "SP404",
                 f"state of {task} can't be written to the lake",
-                detail=[str(error).splitlines()[0]],
+                detail=[_first(error)],
                 fix="free space or mend the permissions of the lake, then start again; nothing is lost",
             ) from error
 
@@ -41,12 +44,7 @@ class FileChunks:
         except FileNotFoundError:
             raise missing(task, id) from None
         except (OSError, obstore.exceptions.BaseError) as error:
-            raise StateError(
-                "SP405",
-                f'chunk "{id}" of the state of {task} can\'t be read',
-                detail=[str(error).splitlines()[0]],
-                fix="see whether the lake can be reached, then start again; nothing is lost",
-            ) from error
+            raise _unreadable(f'chunk "{id}" of the state of {task} can\'t be read', error) from error
         return unseal(sealed, task, id)
 
     def fetch(self, task: str, ids: Iterable[str]) -> None:
@@ -54,8 +52,12 @@ class FileChunks:
             self.get(task, id)
 
     def list(self, task: str) -> frozenset[str]:
-        found = (item["path"] for page in obstore.list(self._store, f"{FOLDER}/{task}") for item in page)
-        return frozenset(path.rsplit("/", 1)[1].removesuffix(_SUFFIX) for path in found if path.endswith(_SUFFIX))
+        try:
+            pages = list(obstore.list(self._store, f"{FOLDER}/{task}"))
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise _unreadable(f"state of {task} can't be listed", error) from error
+        found = [item["path"] for page in pages for item in page if item["path"].endswith(_SUFFIX)]
+        return frozenset(path.rsplit("/", 1)[1].removesuffix(_SUFFIX) for path in found)
 
     def delete(self, task: str, ids: Iterable[str]) -> None:
         for id in ids:
@@ -63,12 +65,24 @@ class FileChunks:
                 obstore.delete(self._store, _path(task, id))
             except (FileNotFoundError, obstore.exceptions.NotFoundError):
                 continue
+            except (OSError, obstore.exceptions.BaseError) as error:
+                # What is not needed any more must not stop a run: the next start of the task finds it and tries again.
+                _log.warning("a chunk that is not needed any more can't be deleted", chunk=id, reason=_first(error))
 
     def drop(self, task: str) -> None:
         pass
 
     def close(self) -> None:
         pass
+
+
+def _unreadable(what: str, error: Exception) -> StateError:
+    fix = "see whether the lake can be reached, then start again; nothing is lost"
+    return StateError("SP405", what, detail=[_first(error)], fix=fix)
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _path(task: str, id: str) -> str:

@@ -25,9 +25,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """State of one step: its signature, its small values and the segments of each bucket."""
+    """State of one step: its signature and lineage, its small values and the segments of each bucket."""
 
     signature: str
+    lineage: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     buckets: dict[int, list[Segment]] = field(default_factory=dict)
 
@@ -40,6 +41,8 @@ class Manifest:
     topic_id: identity of the topic.
     fingerprint: of the stage that wrote it.
     lake: identity of the lake it writes to.
+    partitions: how many partitions the topic had when the job first read it.
+    skips: offsets that are rejected unread, at or after the position.
     steps: state by step id.
     tables: what is known of each claimed table.
     counters: cumulative, step id -> outcome -> rows.
@@ -50,6 +53,8 @@ class Manifest:
     topic_id: str
     fingerprint: str
     lake: str
+    partitions: int
+    skips: tuple[int, ...] = ()
     steps: dict[str, StepState] = field(default_factory=dict)
     tables: dict[str, TableState] = field(default_factory=dict)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -89,12 +94,14 @@ class Manifest:
             steps = {
                 id: StepState(
                     step["signature"],
+                    step["lineage"],
                     step["values"],
                     {int(b): [Segment(*s) for s in segments] for b, segments in step["buckets"].items()},
                 )
                 for id, step in body.pop("steps").items()
             }
             tables = {name: TableState(**table) for name, table in body.pop("tables").items()}
-            return cls(**body, steps=steps, tables=tables)
+            skips = tuple(body.pop("skips"))
+            return cls(**body, skips=skips, steps=steps, tables=tables)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError("SP401", f"a manifest can't be read: {error}", fix="`streamproc reset`") from error

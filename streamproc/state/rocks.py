@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -54,7 +55,8 @@ class RocksChunks:
     def get(self, task: str, id: str) -> bytes:
         sealed = self._db.get(_key(task, id))
         if sealed is not None:
-            return unseal(sealed, task, id)
+            with suppress(StateError):  # a copy that is damaged is fetched again
+                return unseal(sealed, task, id)
         data = self._durable.get(task, id)
         self._db.put(_key(task, id), seal(data), write_opt=self._unlogged)
         return data

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 
 from streamproc.operators.base import Stateful
+from streamproc.plan.model import Step
 from streamproc.state.chunks import ChunkStore
 from streamproc.state.manifest import Segment, StepState
 
@@ -44,19 +45,18 @@ class TaskState:
         known = self.steps.get(step)
         return [self._load(segment) for segment in known.buckets.get(bucket, ())] if known else []
 
-    def stage(self, operators: Mapping[str, tuple[str, Stateful]]) -> dict[str, StepState]:
+    def stage(self, operators: Sequence[tuple[Step, Stateful]]) -> dict[str, StepState]:
         """Write what changed since the last call as one chunk, and say what a manifest is to hold.
 
         Args:
-            operators: step id -> (signature, operator), of all steps with state.
+            operators: of all steps with state.
 
         Returns:
             State by step; its chunks survive this process. Steps that are not named are forgotten.
         """
         chunk = _Chunk(self._new_id())
         self.steps = {
-            step: self._stage_step(chunk, self.steps.get(step), signature, operator)
-            for step, (signature, operator) in operators.items()
+            step.id: self._stage_step(chunk, self.steps.get(step.id), step, operator) for step, operator in operators
         }
         if chunk.segments:
             self._store.put(self._task, chunk.id, chunk.bytes())
@@ -72,7 +72,7 @@ class TaskState:
         self._store.delete(self._task, (self._settled | self._written) - current)
         self._settled, self._written = current, set()
 
-    def _stage_step(self, chunk: _Chunk, known: StepState | None, signature: str, operator: Stateful) -> StepState:
+    def _stage_step(self, chunk: _Chunk, known: StepState | None, step: Step, operator: Stateful) -> StepState:
         changes = operator.changes()
         buckets = {b: list(s) for b, s in known.buckets.items() if b not in changes.dropped} if known else {}
         for bucket, rows in changes.appended.items():
@@ -83,7 +83,7 @@ class TaskState:
                 del segments[1 - FAN_IN :]
             frame = merged[0] if len(merged) == 1 else operator.merge(merged)
             segments.append(chunk.add(frame))
-        return StepState(signature, dict(changes.values), buckets)
+        return StepState(step.signature, step.lineage, dict(changes.values), buckets)
 
     def _load(self, segment: Segment) -> pl.DataFrame:
         data = self._store.get(self._task, segment.chunk)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from streamproc import position
-from streamproc.errors import DataError, Fenced, LogError, StateError
+from streamproc.errors import DataError, Fenced, LogError, StateError, TableError
 from streamproc.operators.base import Changes, ReadBucket, Result
 from streamproc.operators.batch import Batch, Records
 from streamproc.plan.model import FAILED_SCHEMA, Plan, Stage, Start, Step, Table
@@ -68,9 +68,13 @@ class FakeLog:
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
     manifests: dict[str, bytes | None] = field(default_factory=dict)
     error: Exception | None = None
+    partitions: int = 2
+    before: int | None = None
 
     def facts(self, partition: TopicPartition, task: str) -> Facts:
-        return Facts("id-1", 0, 100, self.offsets.get(partition), self.manifests.get(task))
+        return Facts(
+            "id-1", self.partitions, self.before, 0, 100, self.offsets.get(partition), self.manifests.get(task)
+        )
 
     def start_offset(self, partition: TopicPartition, start: Start) -> int:
         return 5
@@ -90,11 +94,17 @@ class FakeSink:
     name: str
     story: list[str]
     v: dict[str, int] = field(default_factory=dict)
-    buffer: list[pl.DataFrame] = field(default_factory=list)
+    buffer: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
     durable: list[pl.DataFrame] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
     error: Exception | None = None
     claims: list[Claim] = field(default_factory=list)
+    refuses: Exception | None = None
+    fences: list[str] = field(default_factory=list)
+
+    def check(self, claims: Iterable[Claim]) -> None:
+        if self.refuses:
+            raise self.refuses
 
     def claim(self, claims: Iterable[Claim]) -> Mapping[str, TableState]:
         self.claims += claims
@@ -106,7 +116,9 @@ class FakeSink:
     def write(self, task: str, rows: pl.DataFrame | None, end: int, counters: Mapping[str, Any]) -> None:
         self.ends[task] = end
         if rows is not None:
-            self.buffer.append(rows)
+            self.buffer.append((task, rows))
+        if self.fences:
+            raise Fenced("SP701", "another owner", tasks=[self.fences.pop()])
 
     def commit(self) -> Future[Mapping[str, TableState]]:
         future: Future[Mapping[str, TableState]] = Future()
@@ -115,14 +127,15 @@ class FakeSink:
             return future
         if self.buffer:
             self.story.append(f"commit {self.name}")
-            self.durable, self.buffer = self.durable + self.buffer, []
+            self.durable += [rows for _, rows in self.buffer]
+            self.buffer = []
             self.v.update(self.ends)
         future.set_result({task: TableState("table", 1, v, 1) for task, v in self.v.items()})
         return future
 
     def release(self, task: str) -> None:
         self.story.append(f"release {self.name}")
-        self.buffer = []
+        self.buffer = [(owner, rows) for owner, rows in self.buffer if owner != task]
 
     def close(self) -> None:
         pass
@@ -286,13 +299,13 @@ def test_a_transaction_that_failed_is_made_up_for_by_the_next_checkpoint() -> No
     assert world.totals() == [2, 3, 4]
 
 
-def test_changed_code_claims_before_it_is_on_record() -> None:
+def test_changed_code_is_put_on_record_once_no_table_objects() -> None:
     world = World()
     worker = world.worker()
     worker.assign([P0])
     world.story.clear()
     world.worker("f2").assign([P0])
-    assert world.story == ["claim out", "claim rejected", "claim late", "transact 0@5"]
+    assert world.story == ["transact 0@5", "claim out", "claim rejected", "claim late"]
     assert not world.sinks["out"].claims[-1].same_code
     assert Manifest.decode(world.log.manifests["job/clicks/0"] or b"").fingerprint == "f2"
 
@@ -315,3 +328,87 @@ def test_reading_on_without_records_moves_the_position_only() -> None:
     worker.checkpoint()
     assert world.log.offsets == {P0: 9}
     assert world.totals() == []
+
+
+def test_a_table_that_objects_leaves_nothing_behind() -> None:
+    """Else the next start would take the task for known, and its lost state for none."""
+    world = World()
+    world.sinks["late"].refuses = TableError("SP505", "knows a task that has no state")
+    for _ in range(2):
+        with pytest.raises(TableError):
+            world.worker().assign([P0])
+    assert world.log.manifests == {}
+    assert not any(text.startswith(("claim", "transact")) for text in world.story)
+
+
+def test_a_task_that_another_lost_costs_this_one_nothing() -> None:
+    world = World()
+    worker = world.worker()
+    worker.assign([P0, P1])
+    world.sinks["out"].fences = ["job/clicks/1"]
+    with pytest.raises(Fenced) as caught:
+        worker.process(P0, records(5, b"aa", b"bad"), 7)
+    assert caught.value.tasks == {"job/clicks/1"}
+    worker.lost([P1])
+    worker.process(P0, records(7, b"b"), 8)
+    worker.checkpoint()
+    assert world.totals() == [2, 3]
+    assert sum(frame.height for frame in world.sinks["rejected"].durable) == 1
+    assert world.log.offsets == {P0: 8, P1: 5}
+
+
+def test_a_stop_is_a_stop_also_when_tasks_are_lost_on_the_way() -> None:
+    world = World()
+    worker = world.worker()
+    worker.assign([P0, P1])
+    world.log.error = Fenced("SP701", "x", tasks=["job/clicks/1"])
+    with pytest.raises(DataError):
+        worker.process(P0, records(5, b"aa", b"", b"b"), 8)
+
+
+@pytest.mark.parametrize(("first", "end"), [(4, 5), (5, 4), (6, 6)])
+def test_records_that_do_not_follow_on_are_a_defect(first: int, end: int) -> None:
+    worker = World().worker()
+    worker.assign([P0])
+    with pytest.raises(ValueError, match="stands at"):
+        worker.process(P0, records(first, b"aa"), end)
+
+
+def test_a_skip_takes_effect_at_a_checkpoint_and_holds_from_then_on() -> None:
+    world = World()
+    world.worker().assign([P0])
+    world.story.clear()
+    skip = frozenset({("clicks", 0, 6)})
+    worker = world.worker(skip=skip)
+    worker.assign([P0])
+    assert world.story[0] == "transact 0@5"
+    assert not world.sinks["out"].claims[-1].same_code
+    worker = world.worker()
+    worker.assign([P0])
+    assert world.sinks["out"].claims[-1].same_code
+    worker.process(P0, records(5, b"aa", b"", b"b"), 8)
+    worker.checkpoint()
+    assert world.totals() == [2, 3]
+    assert Manifest.decode(world.log.manifests["job/clicks/0"] or b"").skips == ()
+
+
+def test_a_partition_that_was_added_is_read_from_its_beginning() -> None:
+    world = World()
+    world.log.partitions, world.log.before = 2, 1
+    worker = world.worker()
+    assert worker.assign([P0, P1]) == {P0: 5, P1: 0}
+    assert Manifest.decode(world.log.manifests["job/clicks/1"] or b"").partitions == 1
+
+
+def test_what_a_table_said_is_forgotten_with_the_table() -> None:
+    """Put back later it starts anew there: rows in between are not its."""
+    world = World()
+    worker = world.worker()
+    worker.assign([P0])
+    worker.process(P0, records(5, b"aa"), 6)
+    worker.checkpoint()
+    manifest = Manifest.decode(world.log.manifests["job/clicks/0"] or b"")
+    gone = replace(manifest, tables={**manifest.tables, "gone": TableState("x", 1, 1, 1)})
+    world.log.manifests["job/clicks/0"] = gone.encode()
+    world.worker("f2").assign([P0])
+    assert "gone" not in Manifest.decode(world.log.manifests["job/clicks/0"] or b"").tables

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from obstore.store import LocalStore
+from rocksdict import Options, Rdict
 
 from streamproc.errors import StateError
 from streamproc.state.chunks import ChunkStore
@@ -107,6 +108,33 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, damage: Callable[[byt
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(StateError, match='"a" of the state of job/topic/0 is damaged'):
         store.get(TASK, "a")
+
+
+def test_a_damaged_copy_is_fetched_again(tmp_path: Path) -> None:
+    lake = _lake(tmp_path)
+    store = RocksChunks(tmp_path / "disk", lake)
+    store.put(TASK, "a", b"one")
+    store.close()
+    db = Rdict(str(tmp_path / "disk"), Options(raw_mode=True))
+    db[b"job/topic/0\0a"] = b"SPC1 what a bad disk makes of it"
+    db.close()
+    assert RocksChunks(tmp_path / "disk", lake).get(TASK, "a") == b"one"
+
+
+def test_trouble_with_what_is_not_needed_any_more_stops_nothing(tmp_path: Path) -> None:
+    store = _lake(tmp_path)
+    store.put(TASK, "a", b"one")
+    _file(tmp_path, "b").mkdir()  # can't be deleted as a file
+    store.delete(TASK, ["b", "a"])
+    assert store.list(TASK) == frozenset()
+
+
+def test_a_lake_that_can_t_be_listed_is_an_error_of_ours(tmp_path: Path) -> None:
+    store = _lake(tmp_path)
+    (tmp_path / "lake" / "_state" / "job" / "topic").mkdir(parents=True)
+    (tmp_path / "lake" / "_state" / TASK).symlink_to(tmp_path / "lake" / "_state" / TASK)
+    with pytest.raises(StateError, match="can't be listed"):
+        store.list(TASK)
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from streamproc.operators.base import Changes, ReadBucket, Result
 from streamproc.operators.batch import Batch
+from streamproc.plan.model import Step
 from streamproc.state.manifest import Manifest
 from streamproc.state.memory import MemoryChunks
 from streamproc.state.task_state import FAN_IN, TaskState
+
+STEP = Step("s", "keeper", -1, {}, signature="keeper", lineage="after nothing")
 
 
 class Keeper:
@@ -46,7 +49,7 @@ def _state(store: MemoryChunks, manifest: Manifest | None = None, first_id: int 
 
 
 def _manifest(state: TaskState) -> Manifest:
-    return Manifest.decode(Manifest("t", 0, "id", "f", "lake", steps=state.steps).encode())
+    return Manifest.decode(Manifest("t", 0, "id", "f", "lake", 4, steps=state.steps).encode())
 
 
 checkpoints = st.lists(
@@ -69,7 +72,7 @@ def test_any_series_of_checkpoints_restores_to_what_was_kept(
         expected = {b: rows for b, rows in expected.items() if b not in dropped}
         for bucket, rows in appended.items():
             expected.setdefault(bucket, []).extend(rows)
-        state.stage({"s": ("signature", operator)})
+        state.stage([(STEP, operator)])
         state.settle()
         if i in restarts:
             state = _state(store, _manifest(state), first_id=1000 * (i + 1))
@@ -85,7 +88,7 @@ def test_segments_of_a_bucket_stay_few() -> None:
     state = _state(store)
     for i in range(500):
         operator.next = Changes(appended={7: pl.DataFrame({"v": [i]})})
-        state.stage({"s": ("", operator)})
+        state.stage([(STEP, operator)])
         state.settle()
     segments = state.steps["s"].buckets[7]
     assert sum(segment.rows for segment in segments) == 500
@@ -97,10 +100,10 @@ def test_chunks_go_only_once_the_manifest_is_committed() -> None:
     store, operator = MemoryChunks(), Keeper()
     state = _state(store)
     operator.next = Changes(appended={1: pl.DataFrame({"v": [1]})})
-    state.stage({"s": ("", operator)})
+    state.stage([(STEP, operator)])
     state.settle()
     operator.next = Changes(dropped=frozenset({1}), appended={2: pl.DataFrame({"v": [2]})})
-    state.stage({"s": ("", operator)})
+    state.stage([(STEP, operator)])
     assert store.list("t") == {"c0", "c1"}
     state.settle()
     assert store.list("t") == {"c1"}
@@ -111,7 +114,7 @@ def test_a_checkpoint_whose_transaction_failed_is_part_of_the_next() -> None:
     state = _state(store)
     for v in (1, 2):
         operator.next = Changes(appended={1: pl.DataFrame({"v": [v]})})
-        state.stage({"s": ("", operator)})
+        state.stage([(STEP, operator)])
     state.settle()
     again = Keeper()
     _state(store, _manifest(state)).restore("s", again)
@@ -120,5 +123,5 @@ def test_a_checkpoint_whose_transaction_failed_is_part_of_the_next() -> None:
 
 def test_a_checkpoint_without_changes_writes_no_chunk() -> None:
     store = MemoryChunks()
-    _state(store).stage({"s": ("", Keeper())})
+    _state(store).stage([(STEP, Keeper())])
     assert store.list("t") == frozenset()
