@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ def _leaves(model: type[Model], prefix: str = "") -> Iterator[tuple[str, bool]]:
 
 
 _IS_MAP = dict(_leaves(Settings))
+_REASONS = {"path_type": "must be the path of a folder", "string_type": "must be text"}
+"""Pydantic's reasons that speak of Python, in the user's words."""
 
 
 class Key(NamedTuple):
@@ -169,15 +172,16 @@ _Layer = Iterable[tuple[Key, object, str]]
 
 def _from_file(file: Path) -> _Layer:
     try:
-        body = yaml.safe_load(file.read_text(encoding="utf-8"))
+        body = _yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError("SP204", f'configuration file "{file}" can\'t be read: {reason}') from None
     except yaml.YAMLError as error:
-        # The error's own text quotes the line, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise ConfigError("SP204", "configuration file is not YAML", detail=[place]) from None
+        raise ConfigError(
+            "SP204", f"configuration file is not valid YAML: {_yaml_reason(error)}", detail=[place]
+        ) from None
     if body is None:
         return []
     if not isinstance(body, dict):
@@ -227,7 +231,7 @@ def _from_flags(sets: Sequence[str]) -> _Layer:
 def _assigned(path: str, value: str, origin: str, known: list[str], name: str) -> _Layer:
     """One text for the setting, or the entry of a map, at `path`."""
     if path in _IS_MAP:
-        return _entries(path, _parsed(path, value) if _IS_MAP[path] else value, origin)
+        return _entries(path, _parsed(path, value, origin) if _IS_MAP[path] else value, origin)
     for setting, is_map in _IS_MAP.items():
         if is_map and path.startswith(setting + "."):
             item = path.removeprefix(setting + ".")
@@ -236,11 +240,36 @@ def _assigned(path: str, value: str, origin: str, known: list[str], name: str) -
     raise _unknown(name, origin, known)
 
 
-def _parsed(path: str, value: str) -> object:
+def _parsed(path: str, value: str, origin: str) -> object:
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError("SP203", f'setting "{path}" is not a JSON object') from None
+        return _yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            "SP203", f'setting "{path}" is not a JSON object: {_yaml_reason(error)}', detail=[f"from {origin}"]
+        ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that comes twice: YAML itself would let the last one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for name, _ in node.value:
+            key = (name.tag, name.value) if isinstance(name, yaml.ScalarNode) else id(name)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, "a key comes twice", name.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str) -> object:
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, and stricter
+
+
+def _yaml_reason(error: yaml.YAMLError) -> str:
+    """What is wrong, without anything of the text itself, which may hold a secret; YAML's own signs are kept."""
+    reason = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "can't be parsed")
+    return re.sub(r"'(?!(?:\\t|[],}]|<[a-z ]+>)')[^']*'|\"[^\"]*\"", "...", reason)
 
 
 def _validated(values: Mapping[Key, object], origins: Mapping[Key, str]) -> Settings:
@@ -259,8 +288,8 @@ def _validated(values: Mapping[Key, object], origins: Mapping[Key, str]) -> Sett
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        places = dict.fromkeys(origin for key, origin in origins.items() if str(key).startswith(path))
-        reason = first["msg"].removeprefix("Value error, ")
+        places = dict.fromkeys(o for key, o in origins.items() if f"{key}.".startswith(f"{path}."))
+        reason = _REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
         # Not chained: the cause holds the values.
         raise ConfigError(
             "SP203", f'setting "{path}" is invalid: {reason}', detail=[f"from {', '.join(places)}"]

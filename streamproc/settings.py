@@ -9,6 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
+from streamproc.errors import ConfigError
+from streamproc.plan.model import Plan
+
 HARMLESS = frozenset(
     "security.protocol sasl.mechanism sasl.mechanisms client.id client.rack ssl.ca.location broker.address.family "
     "ssl.endpoint.identification.algorithm enable.ssl.certificate.verification sasl.kerberos.service.name "
@@ -28,6 +31,16 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
+
+
+def _at_home(value: object) -> object:
+    """`~` and `~user` at the beginning of a path: only a shell would replace them."""
+    if not (isinstance(value, str) and value.startswith("~")):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError(f'there is no home folder "{value.split("/")[0]}"') from None
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
@@ -70,9 +83,9 @@ class Settings(Model):
     """
 
     kafka: Kafka = Kafka()
-    lake: Text | None = None
+    lake: Annotated[Text | None, BeforeValidator(_at_home)] = None
     lake_options: Mapping[str, Secret] = Field(default_factory=dict)
-    state_dir: Path = Path("state")
+    state_dir: Annotated[Path, BeforeValidator(_at_home)] = Path("state")
     topics: Mapping[str, Text] = Field(default_factory=dict)
     tables: Mapping[str, Text] = Field(default_factory=dict)
 
@@ -83,10 +96,64 @@ class Settings(Model):
             raise ValueError("an address must not hold credentials: put them into lake_options")
         return lake
 
+    @field_validator("topics")
+    @classmethod
+    def _own_topics(cls, topics: Mapping[str, str]) -> Mapping[str, str]:
+        if clash := same_place(topics):
+            raise ValueError(f'"{clash[0]}" and "{clash[1]}" would be one topic, "{topics[clash[1]]}"')
+        return topics
+
     @field_validator("tables")
     @classmethod
     def _under_the_lake(cls, tables: Mapping[str, str]) -> Mapping[str, str]:
         for path in tables.values():
-            if not path or path.startswith("/") or "://" in path or ".." in path.split("/"):
+            parts = _parts(path)
+            if not parts or path.startswith("/") or "://" in path or ".." in parts or parts[0] == "_state":
                 raise ValueError(f'"{path}" is not a path under the lake')
+        if clash := same_place(tables, nested=True):
+            raise ValueError(f'"{clash[0]}" and "{clash[1]}" would be one table, or inside each other')
         return tables
+
+
+def same_place(places: Mapping[str, str], *, nested: bool = False) -> tuple[str, str] | None:
+    """Two logical names that stand for the same place, or None.
+
+    Args:
+        places: logical name -> place.
+        nested: places are paths, and one inside another is the same place too.
+
+    >>> same_place({"a": "x", "b": "y", "c": "x"}), same_place({"a": "x", "b": "./x/y"}, nested=True)
+    (('a', 'c'), ('a', 'b'))
+    """
+    seen: dict[str, list[str]] = {}
+    for name, place in places.items():
+        parts = _parts(place) if nested else [place]
+        for other, there in seen.items():
+            short = min(len(parts), len(there))
+            if parts[:short] == there[:short]:
+                return other, name
+        seen[name] = parts
+    return None
+
+
+def check_names(plan: Plan, topics: Mapping[str, str], tables: Mapping[str, str]) -> None:
+    """Check that all topics and all tables of a topology are different ones, after the settings have renamed some.
+
+    Raises:
+        ConfigError: SP205, two of them would be the same; the topic of the topology's state counts.
+    """
+    state = f"{plan.name}.state"
+    kafka = {stage.topic: topics.get(stage.topic, stage.topic) for stage in plan.stages}
+    paths = {name: tables.get(name, name) for name in plan.tables}
+    for what, places, nested in (("topic", {"the state": state, **kafka}, False), ("table", paths, True)):
+        if clash := same_place(places, nested=nested):
+            raise ConfigError(
+                "SP205",
+                f'"{clash[0]}" and "{clash[1]}" of {plan.name} would be one {what}',
+                detail=[f"{name} -> {places[name]}" for name in clash],
+                fix=f"another name in the setting {what}s",
+            )
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]

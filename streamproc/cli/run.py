@@ -28,6 +28,7 @@ from streamproc.runtime.kafka.driver import KafkaDriver
 from streamproc.runtime.log import Log
 from streamproc.runtime.progress import Progress
 from streamproc.runtime.worker import Worker
+from streamproc.settings import check_names
 from streamproc.state.files import FileChunks
 from streamproc.state.rocks import RocksChunks
 
@@ -52,6 +53,7 @@ def run(
     """Run a topology on Kafka; SIGTERM or Ctrl-C ends it cleanly."""
     loaded = settings(config, sets)
     plan = planned(load_topology(file))
+    check_names(plan, loaded.settings.topics, loaded.settings.tables)
     skipped = frozenset(_place(text, plan) for text in skip or ())
     connection, lake = kafka.connection(loaded, PATIENCE_S), tables.lake_of(loaded)
     lake_id = lake.identity(_new_id)

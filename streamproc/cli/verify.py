@@ -16,6 +16,7 @@ from streamproc.sinks.delta.verify import Verification
 from streamproc.sinks.delta.verify import verify as verify_log
 
 PROBLEMS_SHOWN_MAX = 20
+RESTARTS_SHOWN_MAX = 20
 MISSING = "SP511"
 """Code of the error for a table that is not there."""
 
@@ -74,6 +75,8 @@ def _details(table: str, result: Verification) -> None:
     if result.since:
         text += f", from version {result.since} on (earlier log entries have been cleaned)"
     screen.say(text)
+    for restart in result.restarts[-RESTARTS_SHOWN_MAX:]:
+        screen.say(f"  left out: {restart}")
     for problem in result.problems[:PROBLEMS_SHOWN_MAX]:
         screen.say(f"  {problem.kind}: {problem.text}", "red")
     if len(result.problems) > PROBLEMS_SHOWN_MAX:

@@ -6,7 +6,7 @@ Only what the vectorised reader is certain to refuse is called bad here, so that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -18,6 +18,61 @@ from streamproc.formats.types import fields_of, inner_of
 _VALUE_LENGTH_MAX = 80
 _SIGNED = 1 << 63
 _UNSIGNED = 1 << 64
+
+Check = Callable[[Any], bool]
+
+
+class Screen:
+    """`diagnose` for many messages: an orjson call and a few comparisons for each that has no fault.
+
+    Args:
+        wire: the schema that messages are read with.
+
+    >>> Screen({"n": pl.Int64()}).faults({3: b'{"n": 1}', 7: b'{"n": "12"}'})
+    {7: ('wrong_type', 'n: "12" is text, not Int64')}
+    """
+
+    def __init__(self, wire: Mapping[str, pl.DataType]) -> None:
+        self._wire = wire
+        self._fits = _check(pl.Struct(dict(wire)))
+
+    def faults(self, messages: Mapping[int, bytes]) -> dict[int, tuple[str, str]]:
+        """(reason, detail) of those that certainly can't be read."""
+        assert self._fits
+        found: dict[int, tuple[str, str]] = {}
+        for i, message in messages.items():
+            try:
+                if self._fits(orjson.loads(message)):
+                    continue
+            except orjson.JSONDecodeError:
+                pass
+            if fault := diagnose(message, self._wire):
+                found[i] = fault
+        return found
+
+
+def _check(dtype: pl.DataType) -> Check | None:
+    """Whether a value that is not null fits; None if every value does."""
+    match dtype:
+        case pl.String():
+            return None
+        case pl.Struct():
+            fields = [(name, check) for name, field in fields_of(dtype).items() if (check := _check(field))]
+            return lambda value: isinstance(value, dict) and _fields_fit(value, fields)
+        case pl.List():
+            inner = _check(inner_of(dtype))
+            if not inner:
+                return lambda value: isinstance(value, list)
+            return lambda value: isinstance(value, list) and all(item is None or inner(item) for item in value)
+    return _SCALARS[type(dtype)]
+
+
+def _fields_fit(value: dict[str, Any], fields: list[tuple[str, Check]]) -> bool:
+    for name, check in fields:
+        item = value.get(name)
+        if item is not None and not check(item):
+            return False
+    return True
 
 
 def diagnose(message: bytes, wire: Mapping[str, pl.DataType]) -> tuple[str, str] | None:
@@ -50,7 +105,7 @@ def _fault(value: Any, dtype: pl.DataType, path: str) -> str | None:
         inner = inner_of(dtype)
         faults = (_fault(item, inner, f"{path}[{i}]") for i, item in enumerate(value))
         return next(filter(None, faults), None)
-    if _fits(value, dtype):
+    if (fits := _SCALARS.get(type(dtype))) and fits(value):
         return None
     name = str(dtype) if not isinstance(dtype, (pl.Struct, pl.List)) else dtype.base_type().__name__
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and dtype.is_integer()
@@ -58,17 +113,13 @@ def _fault(value: Any, dtype: pl.DataType, path: str) -> str | None:
     return f"{path}: {shown(json.dumps(value).encode())} {problem}"
 
 
-def _fits(value: Any, dtype: pl.DataType) -> bool:
-    match dtype:
-        case pl.Boolean():
-            return isinstance(value, bool)
-        case pl.Int64():
-            return type(value) is int and -_SIGNED <= value < _SIGNED
-        case pl.UInt64():
-            return type(value) is int and 0 <= value < _UNSIGNED
-        case pl.Float64():
-            return type(value) in (int, float)
-    return False
+_SCALARS: Mapping[type[pl.DataType], Check] = {
+    pl.Boolean: lambda value: isinstance(value, bool),
+    pl.Int64: lambda value: type(value) is int and -_SIGNED <= value < _SIGNED,
+    pl.UInt64: lambda value: type(value) is int and 0 <= value < _UNSIGNED,
+    pl.Float64: lambda value: type(value) in (int, float),
+}
+"""Which values fit the types that are read as they are."""
 
 
 def _repeats_a_key(message: bytes) -> bool:

@@ -10,7 +10,8 @@ an error, and each is ruled out:
   It guesses no types, since all are given.
 - *Half a character.* A lone surrogate (`"\\ud83d"`) becomes some other text. orjson checks such messages.
 
-Whatever is unusual goes the slow way, message by message where needed: the bad ones are found by halving.
+Whatever is unusual goes the slow way. If a strict call refuses, orjson looks at each message for what is certain to be
+refused; what then still is refused is found by halving.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from streamproc.errors import TopologyError
 from streamproc.formats.base import Bad, Decoded, clip
 from streamproc.formats.convert import convert, converts, count_nulls
 from streamproc.formats.decimals import quote_decimals, suspects
-from streamproc.formats.diagnose import diagnose, shown
+from streamproc.formats.diagnose import Screen, diagnose, shown
 from streamproc.formats.types import check_schema, fields_of, inner_of, wire_type, words
 
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
@@ -37,9 +38,6 @@ _HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 _LINE_BREAK = 10
 _WHITE = b" \t\r\n"
-_ONE_BY_ONE_BELOW = 256
-"""Ranges of at most so many messages are diagnosed one by one instead of halved on: many bad messages stay cheap."""
-
 _READER_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -131,6 +129,7 @@ class _Reader:
         self.required = required
         self.wire = {name: wire_type(dtype) for name, dtype in columns.items()}
         self.changed = {name: dtype for name, dtype in columns.items() if converts(dtype)}
+        self.screen = Screen(self.wire)
 
     def read_all(self, values: Sequence[bytes | None]) -> pl.DataFrame | None:
         """All messages, or None if any is bad or needs a closer look."""
@@ -162,17 +161,19 @@ class _Reader:
         frames: list[pl.DataFrame] = []
         good: list[int] = []
         pending = [list(lines)]
-        while pending:  # every turn settles its messages, or splits them, or takes some away: at most 2n turns
+        screened = False
+        while pending:  # every turn but one settles its messages or splits them: at most 2n turns
             part = pending.pop()
             frame, why = self.read(b"\n".join([b"", *(lines[i] for i in part)]), len(part))
             if frame is not None:
                 frames.append(frame)
                 good += part
                 continue
-            if len(part) <= _ONE_BY_ONE_BELOW:
-                found = {i: fault for i in part if (fault := diagnose(lines[i], self.wire))}
+            if not screened:
+                found = self.screen.faults(lines)
                 bad += [Bad(i, *fault) for i, fault in found.items()]
                 part = [i for i in part if i not in found]
+                screened = True
                 if found:
                     pending.append(part)
                     continue

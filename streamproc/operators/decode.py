@@ -75,5 +75,5 @@ class Decode:
             f"a message can't be decoded: {failure.reason}",
             position=at,
             detail=[failure.detail],
-            fix='mend the producer and pass over this message with `run --skip`, or write on_fail="reject"',
+            fix='mend the producer, or write on_fail="reject"',
         )

@@ -54,7 +54,7 @@ class Expect:
             f'expectation "{self._name}" failed',
             position=at,
             detail=[failure.detail],
-            fix='pass over this message with `run --skip`, or write on_fail="reject"',
+            fix='write on_fail="reject"',
         )
 
 

@@ -59,7 +59,7 @@ class MapBatches:
             list(failed),
             self._on_fail,
             why=lambda some: [Failure("user_function", self._text(failed[row])) for row in some],
-            stop=lambda at, _: self._raised(at, next(iter(failed.values()))),
+            stop=lambda *_: self._raised(batch, *next(iter(failed.items()))),
         )
 
     def _outcome(self, batch: Batch) -> tuple[pl.DataFrame, dict[int, BaseException]]:
@@ -80,7 +80,7 @@ class MapBatches:
                     pending += [(start + half, height - half), (start, half)]
                     continue
                 if self._on_fail == "stop":
-                    raise self._raised(int(batch.positions[start]), error) from error
+                    raise self._raised(batch, start, error) from error
                 failed[start] = error
                 if self._on_fail == "warn":
                     pieces.append(pl.DataFrame({name: [None] for name in self._schema}, schema=self._schema))
@@ -126,14 +126,15 @@ class MapBatches:
             )
         return piece.select(list(self._schema))
 
-    def _raised(self, at: int, error: BaseException) -> DataError:
+    def _raised(self, batch: Batch, row: int, error: BaseException) -> DataError:
         return DataError(
             "SP603",
             f"a function of map_batches raised {type(error).__name__}",
-            position=at,
+            position=int(batch.positions[row]),
+            skippable=not batch.aggregated,
             detail=[clip(str(error))],
             location=self._location(error),
-            fix='mend it, pass over this message with `run --skip`, or write on_fail="reject"',
+            fix='mend it, or write on_fail="reject"',
         )
 
     def _depends_on_cuts(self, batch: Batch, detail: str) -> DataError:
@@ -141,6 +142,7 @@ class MapBatches:
             "SP604",
             "the function's result depends on where batches are cut",
             position=int(batch.positions[0]),
+            skippable=False,
             detail=[f"function {getattr(self._function, '__name__', self._function)}: {clip(detail)}"],
             fix=_ROW_WISE,
         )
@@ -160,4 +162,4 @@ class MapBatches:
 
 def _wrong_result(at: int, detail: str, fix: str) -> DataError:
     message = "a function of map_batches returned something else than declared"
-    return DataError("SP605", message, position=at, detail=[clip(detail)], fix=fix)
+    return DataError("SP605", message, position=at, skippable=False, detail=[clip(detail)], fix=fix)

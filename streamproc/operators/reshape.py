@@ -12,7 +12,7 @@ from streamproc.operators.batch import Batch
 
 
 class Explode:
-    """A row for each element of the lists in these columns; all have their record's position.
+    """A row for each element of the lists or arrays in these columns; all have their record's position.
 
     A null or empty list gives one row with null. Several columns are exploded together: in each row their lists must be
     of one length, null and empty counting as one.
@@ -22,6 +22,8 @@ class Explode:
         self._columns = list(columns)
 
     def process(self, batch: Batch) -> Result:
+        lists = [name for name in self._columns if isinstance(batch.rows.schema[name], pl.Array)]
+        batch = batch.with_rows(batch.rows.with_columns(pl.col(lists).arr.to_list())) if lists else batch
         rows = batch.rows
         if len(self._columns) > 1:
             self._check(batch)
@@ -39,6 +41,7 @@ class Explode:
                 "SP606",
                 "lists of different lengths in one explode",
                 position=int(batch.positions[row]),
+                skippable=not batch.aggregated,
                 detail=[f"elements: {sizes}"],
                 fix="explode them one after the other, or keep such rows away with a filter on list.len()",
             )

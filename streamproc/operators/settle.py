@@ -49,7 +49,9 @@ def settle(
     if not failed:
         return Result(passed)
     if on_fail == "stop":
-        raise stop(int(batch.positions[failed[0]]), why(failed[:1])[0])
+        error = stop(int(batch.positions[failed[0]]), why(failed[:1])[0])
+        error.skippable = not batch.aggregated
+        raise error
     counts = {_OUTCOMES[on_fail]: len(failed)}
     if on_fail != "reject":
         return Result(passed, counts)

@@ -6,11 +6,15 @@ it yields has that record's position. (A record that both closes a window and ha
 
 Until then a window is kept as partial results, one row for each group of each part; parts are merged when they
 outnumber the groups. Sums of floats may differ in their last bits with the parts; all else does not depend on them.
+
+They are stored in buckets of `BUCKET` at least, each as many windows long as that takes: a manifest names every bucket,
+and an hour of lateness is 3,600 open windows of a second. A bucket is dropped once all its windows are closed. Until
+then the store has rows of closed windows too, however merged: up to which time windows are closed is stored beside
+them, and a restart leaves out what has closed by then.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +35,10 @@ from streamproc.operators.evaluate import evaluate
 SMALL = 4_096
 """Parts are not merged below this many rows."""
 
-_START, _ROWS = "window", "rows"
+BUCKET = 600_000_000
+"""Buckets are at least this long (10 min)."""
+
+_START, _ROWS, _CLOSED = "window", "rows", "closed"
 _TIME, _POSITION = computing.TIME_COLUMN, computing.POSITION_COLUMN
 
 Parts = tuple[pl.DataFrame, ...]
@@ -44,9 +51,10 @@ class Open:
     Args:
         settled: those that the store has.
         fresh: those that it has not.
-        stored: starts of windows in the store.
-        dropped: those of them that have closed.
+        stored: buckets in the store.
+        dropped: those that the store still has, but should not: all their windows are closed.
         first: no open window starts earlier; None if there are none.
+        closed: windows that end at this time or before are closed, in microseconds.
     """
 
     settled: Parts = ()
@@ -54,6 +62,7 @@ class Open:
     stored: frozenset[int] = frozenset()
     dropped: frozenset[int] = frozenset()
     first: int | None = None
+    closed: int = NEVER
 
 
 class Window:
@@ -84,6 +93,7 @@ class Window:
     ) -> None:
         self.columns = computing.output_columns(schema, keys, aggregates)
         self._tumbling = tumbling
+        self._bucket = tumbling.every * max(1, -(-BUCKET // tumbling.every))
         self._keys = keys
         self._event_time = event_time
         self._hidden = hidden
@@ -110,6 +120,7 @@ class Window:
             fresh = self._add(self.state.fresh, self._partial(timely, starts))
             self.state = replace(self.state, fresh=fresh, first=first if known is None else min(first, known))
         closed = self._close(marks)
+        self._forget(marks.last)
         rows, held = (self._no_rows(), 0) if closed is None else self._finish(closed, marks)
         counts = {
             "rejected": 0 if rejected is None else rejected.height,
@@ -120,27 +131,34 @@ class Window:
         return Result(out, counts, rejected=rejected, late=late)
 
     def changes(self) -> Changes:
-        """New partial results by the start of their window in microseconds."""
+        """New partial results by the start of their bucket in microseconds, and up to when windows are closed."""
         state = self.state
         fresh = self.merge(state.fresh) if state.fresh else None
-        by_window = {} if fresh is None else fresh.partition_by(_START, as_dict=True)
-        appended = {int(start): rows for (start,), rows in by_window.items()}
+        appended = {} if fresh is None else self._by_bucket(fresh)
         settled = state.settled if fresh is None else self._add(state.settled, fresh)
         self.state = replace(
             state, settled=settled, fresh=(), stored=state.stored | appended.keys(), dropped=frozenset()
         )
-        return Changes(appended=appended, dropped=state.dropped)
+        return Changes({_CLOSED: state.closed}, appended, state.dropped)
 
-    def restore(self, values: Mapping[str, Any], buckets: Sequence[int], read: ReadBucket) -> None:  # noqa: ARG002
+    def restore(self, values: Mapping[str, Any], buckets: Sequence[int], read: ReadBucket) -> None:
         """Take up the open windows."""
-        frames = [frame for bucket in buckets for frame in read(bucket)]
+        closed = values.get(_CLOSED, NEVER)
+        is_open = pl.col(_START) > closed - self._tumbling.every
+        frames = [rows for b in buckets for frame in read(b) if (rows := frame.filter(is_open)).height]
         settled = (self.merge(frames),) if frames else ()
-        self.state = Open(settled, stored=frozenset(buckets), first=min(buckets, default=None))
+        self.state = Open(settled, stored=frozenset(buckets), first=_first(settled), closed=closed)
 
     def merge(self, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """Partial results as one, with one row for each group."""
         steps = [step for computation in self._computations.values() for step in computation.merge_step]
         return pl.concat(frames).group_by(self._group).agg(pl.col(_ROWS).sum(), *steps)
+
+    def _by_bucket(self, partial: pl.DataFrame) -> dict[int, pl.DataFrame]:
+        start, offset = pl.col(_START), self._tumbling.offset
+        bucket = (start - (start - offset) % self._bucket).alias("bucket")
+        parts = partial.with_columns(bucket).partition_by("bucket", as_dict=True, include_key=False)
+        return {int(start): rows for (start,), rows in parts.items()}
 
     def _floor(self, times: np.ndarray) -> np.ndarray:
         """Start of the window that each time lies in."""
@@ -187,25 +205,7 @@ class Window:
         """What is to be aggregated, row by row."""
         exprs = [value for computation in self._computations.values() for value in computation.prepared]
         names = [value.meta.output_name() for value in exprs]
-        try:
-            return evaluate(batch, exprs, self._hidden).select(names)
-        except pl.exceptions.PolarsError as error:
-
-            def fails(rows: int) -> bool:
-                try:
-                    evaluate(batch.with_rows(batch.rows.head(rows)), exprs, self._hidden)
-                except pl.exceptions.PolarsError:
-                    return True
-                return False
-
-            row = bisect_left(range(1, batch.rows.height), True, key=fails)
-            raise DataError(
-                "SP611",
-                "an expression of an aggregate fails at a row",
-                position=int(batch.positions[row]),
-                detail=[line for line in str(error).splitlines() if line.strip()][:1],
-                fix="cast with strict=False, or leave such rows out before",
-            ) from error
+        return evaluate(batch, exprs, self._hidden).select(names)
 
     def _add(self, parts: Parts, part: pl.DataFrame) -> Parts:
         """Parts and one more; the first has one row a group, the others together never more than it (or `SMALL`)."""
@@ -224,10 +224,14 @@ class Window:
             tuple(rest for part in some if (rest := part.filter(~passed)).height)
             for some in (state.settled, state.fresh)
         )
-        done = frozenset(start for start in state.stored if start + every <= marks.last)
-        first = min((int(part[_START].to_numpy().min()) for part in (*settled, *fresh)), default=None)
-        self.state = Open(settled, fresh, state.stored - done, state.dropped | done, first)
+        self.state = replace(state, settled=settled, fresh=fresh, first=_first((*settled, *fresh)))
         return self.merge([part.filter(passed) for part in parts])
+
+    def _forget(self, closed: int) -> None:
+        """Take note of what is closed, and of buckets in which nothing is open any more."""
+        state = self.state
+        done = frozenset(bucket for bucket in state.stored if bucket + self._bucket <= closed)
+        self.state = replace(state, stored=state.stored - done, dropped=state.dropped | done, closed=closed)
 
     def _finish(self, partial: pl.DataFrame, marks: Watermarks) -> tuple[pl.DataFrame, int]:
         """Output rows of closed windows, and how many input rows they stand for."""
@@ -255,6 +259,7 @@ class Window:
                 "SP610",
                 f'the sum "{name}" does not fit {self.columns[name]}',
                 position=row[position.COLUMN],
+                skippable=False,
                 detail=[f"window [{row['window_start']}, {row['window_end']}){group}"],
                 fix="cast the value to Float64",
             )
@@ -268,6 +273,11 @@ class Window:
 
     def _no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(schema={**self.columns, position.COLUMN: pl.Int64()})
+
+
+def _first(parts: Parts) -> int | None:
+    """The first start of all windows."""
+    return min((int(part[_START].to_numpy().min()) for part in parts), default=None)
 
 
 def _one_zero(value: pl.Expr) -> pl.Expr:

@@ -15,7 +15,7 @@ from streamproc.flow.topology import Topology
 from streamproc.plan import tables
 from streamproc.plan.fingerprint import fingerprint
 from streamproc.plan.here import Here
-from streamproc.plan.model import Plan, Stage, Step, Table
+from streamproc.plan.model import SOURCE, Plan, Stage, Step, Table
 from streamproc.plan.problems import problem
 from streamproc.plan.steps import Placed, place, read
 from streamproc.plan.warnings import delays, sinkless
@@ -163,6 +163,13 @@ def _number(topology: Topology, placed: Mapping[Node, Placed]) -> dict[Node, str
         id = kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"
         if node.name is not None:
             id = f"expect:{node.name}" if isinstance(node, nodes.Expect) else node.name
+        if id == SOURCE:
+            raise problem(
+                "SP118",
+                node,
+                f'no step can be named "{SOURCE}": records are counted under it as they are read',
+                fix="give it another name",
+            )
         if id in owners:
             raise problem(
                 "SP118",
@@ -215,6 +222,7 @@ def _stage(merged: _Merged, topic: str, live: set[Node]) -> Stage:
                 build=placed.build,
                 table=table.name if table else None,
                 signature=placed.signature,
+                lineage=_lineage(merged, node) if placed.signature and node.name is None else "",
                 summary=placed.summary,
                 hidden=placed.hidden,
             )
@@ -231,6 +239,15 @@ def _stage(merged: _Merged, topic: str, live: set[Node]) -> Stage:
         fingerprint=fingerprint([topic, parameters, merged.topology.rejected, merged.topology.late]),
         interval=timedelta(microseconds=interval),
     )
+
+
+def _lineage(merged: _Merged, node: Node) -> str:
+    """Stable hash of all steps before this one."""
+    before: list[Node] = []
+    while node.parent is not None:
+        node = node.parent
+        before.insert(0, node)
+    return fingerprint([[merged.placed[one].kind, merged.placed[one].parameters] for one in before])
 
 
 def _topics(node: Node) -> tuple[str, ...]:

@@ -16,7 +16,10 @@ import polars as pl
 from streamproc.flow.nodes import Start
 from streamproc.operators.base import Operator
 
-__all__ = ["FAILED_SCHEMA", "Plan", "Stage", "Start", "Step", "Table"]
+__all__ = ["FAILED_SCHEMA", "SOURCE", "Plan", "Stage", "Start", "Step", "Table"]
+
+SOURCE = "source"
+"""Step id under which records are counted as they are read."""
 
 FAILED_SCHEMA: Mapping[str, pl.DataType] = {
     "topic": pl.String(),
@@ -82,7 +85,6 @@ class Step:
     lineage: str = ""
     summary: str = ""
     hidden: tuple[str, ...] = ()
-
 
     @property
     def local_keys(self) -> bool:

@@ -5,9 +5,11 @@ Both drivers implement it; so checkpoint, restore and fencing run the same code 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import orjson
 
 from streamproc.plan.model import Start
 
@@ -26,7 +28,8 @@ class Facts:
     Args:
         topic_id: the topic's identity; a topic that is made anew has another.
         partitions: how many partitions the topic has.
-        partitions_before: how many it had when this job first read it, as its manifests say; None if there are none.
+        partitions_before: how many it had when this job first read it, as the manifests of all its tasks say; None if
+            there are none.
         first: offset of the earliest record that is still there.
         end: offset that the next record will get.
         committed: the group's committed offset, or None.
@@ -40,6 +43,23 @@ class Facts:
     end: int
     committed: int | None
     manifest: bytes | None
+
+
+def fewest_partitions(manifests: Iterable[bytes]) -> int | None:
+    """The smallest number of partitions on record in any of these manifests; None if there is none.
+
+    >>> fewest_partitions([b'{"partitions": 4}', b'{"partitions": 2}', b"damaged"])
+    2
+    """
+    return min((count for count in map(_partitions, manifests) if count is not None), default=None)
+
+
+def _partitions(manifest: bytes) -> int | None:
+    """Only this field is looked at: what is damaged is told of by who needs the rest."""
+    try:
+        return int(orjson.loads(manifest)["partitions"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 class Log(Protocol):

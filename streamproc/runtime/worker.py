@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from streamproc import position
-from streamproc.errors import DataError, Fenced
+from streamproc.errors import DataError, Fenced, TableError
 from streamproc.operators.batch import Records
 from streamproc.plan.model import Plan
 from streamproc.runtime import account, opening
@@ -32,6 +32,10 @@ from streamproc.state.task_state import TaskState
 
 Skip = frozenset[tuple[str, int, int]]
 """Records, as (topic, partition, offset), that are rejected unread."""
+
+
+COMMIT_S_MAX = 300.0
+"""Longest that a checkpoint waits for a table; a sink's own limits are shorter."""
 
 
 @dataclass
@@ -262,7 +266,7 @@ class Worker:
 
 def _settled(futures: Mapping[str, Future[Mapping[str, TableState]]]) -> dict[str, Mapping[str, TableState]]:
     """Wait for all commits, then raise what the first failed one met; tasks fenced in several tables are joined."""
-    errors = [error for future in futures.values() if (error := future.exception())]
+    errors = [error for name, future in futures.items() if (error := _error(name, future))]
     fenced = [error for error in errors if isinstance(error, Fenced)]
     for error in errors:
         if error not in fenced:
@@ -270,6 +274,17 @@ def _settled(futures: Mapping[str, Future[Mapping[str, TableState]]]) -> dict[st
     if fenced:
         raise _joined(fenced)
     return {name: future.result() for name, future in futures.items()}
+
+
+def _error(table: str, future: Future[Mapping[str, TableState]]) -> BaseException | None:
+    try:
+        return future.exception(COMMIT_S_MAX)
+    except TimeoutError:
+        return TableError(
+            "SP508",
+            f'table "{table}" is not taking rows: a commit has not ended for {COMMIT_S_MAX:g} s',
+            fix="see whether the lake can be reached, then start again; nothing is lost",
+        )
 
 
 def _joined(fenced: Sequence[Fenced]) -> Fenced:

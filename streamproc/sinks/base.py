@@ -76,7 +76,7 @@ class Sink(Protocol):
 
         Raises:
             Fenced: those tasks are another's by now. Rows of a task that is not among them have been taken.
-            TableError: what an earlier commit met.
+            TableError: what an earlier commit met; or the buffer is full, and the table takes no rows.
         """
         ...
 

@@ -68,6 +68,7 @@ class OnClaim(Enum):
 
     NEW = "table knows nothing of the task: v = start"
     RESUME = "v = that of the table; what is replayed below it is trimmed"
+    RESTART = "table was left out for a while: v = start; what is between was not written"
     REMADE = "refuse: this is not the table that state knows"
     OTHER_TOPIC = "refuse: v belongs to a topic that has been made anew"
     LOST_STATE = "refuse: table knows the task, state does not"
@@ -86,9 +87,12 @@ def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
     | some v | no v, or below it | LOST_ROWS |
     | - | no v | NEW |
     | - | v; `first` | LOST_STATE |
-    | nothing | v < start | LOST_ROWS |
+    | nothing | v < start | RESTART |
     | - | v > start; not `same_code` | OTHER_CODE |
     | - | v | RESUME |
+
+    RESTART: state remembers every table that the task has written up to its last checkpoint. One that it does not
+    remember, though the table knows the task, was no part of the topology when that checkpoint was made.
     """
     known = claim.confirmed
     if known is not None and known.id != id:
@@ -102,7 +106,7 @@ def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
     if claim.first:
         return OnClaim.LOST_STATE
     if known is None and table.v < claim.start:
-        return OnClaim.LOST_ROWS
+        return OnClaim.RESTART
     if table.v > claim.start and not claim.same_code:
         return OnClaim.OTHER_CODE
     return OnClaim.RESUME

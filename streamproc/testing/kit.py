@@ -262,9 +262,17 @@ class TopologyTest:
         """Input rows of each step by outcome, over all partitions since the very first start.
 
         "in" is how many went in, "out" how many rows came out; those that did not pass are "filtered", "duplicates",
-        "late", "rejected", "dropped", or "held" in an open window.
+        "late", "rejected", "dropped", or "held" in an open window. A worker that has just been started takes up what
+        was made durable before, and processes nothing.
+
+        Raises:
+            StreamprocError: it can't be taken up, as in `run`.
         """
-        return account.total(self._running().worker.accounts())
+        driver = self._running()
+        if not driver.assigned:
+            with self._stopped_by_error():
+                driver.assign()
+        return account.total(driver.worker.accounts())
 
     def verify(self) -> None:
         """Prove from the Delta logs alone that every position of every partition was written once.

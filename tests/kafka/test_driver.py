@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -167,6 +168,26 @@ def test_a_drain_without_a_broker_ends_in_time(broker: Broker, tmp_path: Path) -
     began = time.monotonic()
     running.end()
     assert time.monotonic() - began < 12
+
+
+def test_checkpoint_and_leaving_share_the_time_of_a_drain(broker: Broker, tmp_path: Path) -> None:
+    """The broker goes away in the last checkpoint."""
+    topic = create_topic(broker.address)
+    ledger = Ledger()
+    running = Running(plan_of(unique("job"), topic), broker.address, tmp_path, ledger=ledger, drain_s=4.0)
+    produce_json(broker.address, topic, range(10))
+    wait_for(lambda: len(ledger.committed) == 10)
+    worker = cast(FakeWorker, running.worker)
+    worker.interval = timedelta(hours=1)
+    time.sleep(0.2)
+    produce_json(broker.address, topic, range(10))
+    wait_for(lambda: worker.dirty)
+    worker.trouble = broker.kill
+    began = time.monotonic()
+    with pytest.raises(LogError, match=r"SP302|SP307"):
+        running.end()
+    assert time.monotonic() - began < 7
+    assert len(ledger.committed) == 10
 
 
 def test_a_stop_ends_the_wait_for_a_broker(tmp_path: Path) -> None:

@@ -100,6 +100,21 @@ def test_offsets_and_manifests_are_committed_together(kafka: str, topic: str, pl
         other.close()
 
 
+def test_partitions_now_and_as_the_manifests_say(kafka: str) -> None:
+    topic = create_topic(kafka, partitions=3)
+    plan = plan_of(unique("job"), topic)
+    here, name = TopicPartition(topic, 2), plan.task(topic, 2)
+    with member(kafka, plan, topic) as consumer:
+        log = make_log(kafka, plan, consumer)
+        fresh = log.facts(here, name)
+        assert (fresh.partitions, fresh.partitions_before) == (3, None)
+        manifests = {plan.task(topic, 0): b'{"partitions": 3}', plan.task(topic, 1): b'{"partitions": 2}'}
+        log.transact({here: 0}, {**manifests, f"{plan.name}/{topic}x/0": b'{"partitions": 1}'})
+        facts = log.facts(here, name)
+        assert (facts.partitions, facts.partitions_before) == (3, 2)
+        log.close()
+
+
 def test_where_a_first_start_reads_from(kafka: str, topic: str, plan: Plan) -> None:
     producer = Producer({"bootstrap.servers": kafka})
     for second in range(5):
@@ -181,6 +196,24 @@ def test_a_successor_settles_what_a_killed_process_left_open(kafka: str, topic: 
         log = make_log(kafka, plan, consumer, id)
         facts = log.facts(here, task)
         assert time.monotonic() - began < 5
+        assert (facts.committed, facts.manifest) == (3, manifest(3))
+        log.close()
+
+
+def test_what_this_worker_left_open_itself_is_not_waited_for(kafka: str, topic: str, plan: Plan) -> None:
+    """As after an outage in the midst of a commit: the producer was let go with its transaction open."""
+    here, task = TopicPartition(topic, 0), plan.task(topic, 0)
+    with member(kafka, plan, topic) as consumer:
+        log = make_log(kafka, plan, consumer)
+        log.transact({here: 3}, {task: manifest(3)})
+        producer = log._transactions.open()
+        producer.begin_transaction()
+        producer.produce(state_topic(plan.name), manifest(4), task.encode(), partition=0)
+        producer.send_offsets_to_transaction([RawPartition(topic, 0, 4)], consumer.consumer_group_metadata(), 10)
+        log._transactions.close()
+        began = time.monotonic()
+        facts = log.facts(here, task)
+        assert time.monotonic() - began < 4
         assert (facts.committed, facts.manifest) == (3, manifest(3))
         log.close()
 

@@ -12,9 +12,12 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
+import streamproc as sp
 from streamproc import config, telemetry
 from streamproc.cli import screen
 from streamproc.errors import ConfigError
+from streamproc.plan import Plan, plan
+from streamproc.settings import check_names
 
 CANARY = "canary-7c1f9e"
 
@@ -93,10 +96,45 @@ def test_unknown_variable_and_unknown_flag() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["- a\n- b", "kafka: 3", "lake: [1]", "topics: x", "tables: {a: ../outside}", "kafka: {options: {group.id: x}}"],
+    [
+        *("- a\n- b", "kafka: 3", "lake: [1]", "topics: x", "kafka: {options: {group.id: x}}"),
+        *("tables: {a: ../outside}", "tables: {a: ./.}", "tables: {a: _state/x}"),
+        *("topics: {a: x, b: x}", "tables: {a: x/y, b: ./x//y/}", "tables: {a: x/y, b: x}"),
+    ],
 )
 def test_values_that_make_no_sense(tmp_path: Path, text: str) -> None:
     assert refusal(write(tmp_path, text)).code in ("SP203", "SP204")
+
+
+def two_of_each() -> Plan:
+    topology = sp.Topology("two")
+    for name in "ab":
+        topology.read_kafka(name, format=sp.Raw()).write_delta(f"silver/{name}")
+    return plan(topology)
+
+
+@pytest.mark.parametrize(
+    ("topics", "tables", "says"),
+    [
+        ({"a": "b"}, {}, '"a" and "b" of two would be one topic'),
+        ({"a": "two.state"}, {}, '"the state" and "a" of two would be one topic'),
+        ({}, {"silver/a": "silver/b"}, '"silver/a" and "silver/b" of two would be one table'),
+        ({}, {"silver/a": "silver"}, '"silver/a" and "silver/b"'),
+        ({}, {"silver/b": "silver//a/x"}, '"silver/a" and "silver/b"'),
+        ({}, {"two__late": "silver/a"}, '"silver/a" and "two__late"'),
+    ],
+)
+def test_a_name_that_is_used_already_is_refused(topics: dict[str, str], tables: dict[str, str], says: str) -> None:
+    config.load(sets=[f"topics={json.dumps(topics)}", f"tables={json.dumps(tables)}"], environ={})
+    with pytest.raises(ConfigError, match=says) as caught:
+        check_names(two_of_each(), topics, tables)
+    assert caught.value.code == "SP205"
+
+
+def test_names_may_be_swapped() -> None:
+    names, tables = {"a": "b", "b": "a"}, {"silver/a": "silver/b", "silver/b": "silver/a"}
+    loaded = config.load(sets=[f"topics={json.dumps(names)}", f"tables={json.dumps(tables)}"], environ={}).settings
+    check_names(two_of_each(), loaded.topics, loaded.tables)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

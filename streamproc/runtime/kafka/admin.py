@@ -7,15 +7,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
 
 from streamproc.errors import LogError
 from streamproc.runtime.kafka.connection import Backoff, KafkaSettings, Retry, cause, make
 from streamproc.runtime.log import TopicPartition
+
+T = TypeVar("T")
 
 CREATED_S_MAX = 30.0
 CREATED_PAUSE_S = 0.05
@@ -77,13 +80,13 @@ class Admin:
         return self._names.get(topic, topic)
 
     def reach(self) -> None:
-        """Wait until the broker answers, within the settings' patience.
+        """Wait until the cluster answers and has a controller, within the settings' patience.
 
         Raises:
             LogError: SP302 it does not.
             Stopped: asked to stop meanwhile.
         """
-        self.retry.call("list topics", lambda s: self._client.list_topics(timeout=s))
+        self.retry.call("list topics", self._look)
 
     def topics(self, logical: Collection[str], *, wait: bool = False) -> dict[str, Topic]:
         """Look topics up, by logical name.
@@ -115,7 +118,7 @@ class Admin:
             new = NewTopic(self.physical(logical), num_partitions=1, replication_factor=-1, config=_STATE_TOPIC)
             self.retry.call(
                 f'create the topic "{new.topic}"',
-                lambda s: _each(self._client.create_topics([new], request_timeout=s), s, _EXISTS),
+                self._controlled(lambda s: _each(self._client.create_topics([new], request_timeout=s), s, _EXISTS)),
             )
             self._wait_created(logical)
         return self.physical(logical)
@@ -158,7 +161,10 @@ class Admin:
             )
         state = self.physical(state_topic(topology))
         delete = f'delete the topic "{state}"'
-        self.retry.call(delete, lambda s: _each(self._client.delete_topics([state], request_timeout=s), s, _GONE))
+        self.retry.call(
+            delete,
+            self._controlled(lambda s: _each(self._client.delete_topics([state], request_timeout=s), s, _GONE)),
+        )
         self.retry.call(
             f'delete the group "{topology}"',
             lambda s: _each(self._client.delete_consumer_groups([topology], request_timeout=s), s, _NO_GROUP),
@@ -180,13 +186,36 @@ class Admin:
     def _describe(self, logical: Collection[str]) -> dict[str, Topic]:
         names = ck.TopicCollection([self.physical(topic) for topic in logical])
         futures = self.retry.call(
-            "describe topics", lambda s: _each(self._client.describe_topics(names, request_timeout=s), s, _GONE)
+            "describe topics",
+            self._controlled(lambda s: _each(self._client.describe_topics(names, request_timeout=s), s, _GONE)),
         )
         found = {}
         for topic in logical:
             if described := futures.get(self.physical(topic)):
                 found[topic] = Topic(self.physical(topic), str(described.topic_id), len(described.partitions))
         return found
+
+    def _look(self, seconds: float) -> ClusterMetadata:
+        """Topics and controller as they are now.
+
+        This connects to a broker that is back at once, and tells the client who is controller now; by itself it goes on
+        waiting for the one that it knows.
+        """
+        cluster = self._client.list_topics(timeout=seconds)
+        if cluster.controller_id < 0:
+            raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE, "the cluster has no controller yet"))
+        return cluster
+
+    def _controlled(self, request: Callable[[float], T]) -> Callable[[float], T]:
+        """A request that the controller answers: before it is made again, a look at who that is."""
+        attempts = count()
+
+        def attempt(seconds: float) -> T:
+            if next(attempts):
+                self._look(seconds)
+            return request(seconds)
+
+        return attempt
 
     def _wait_created(self, logical: str) -> None:
         """A new topic takes a moment until every broker knows of it."""
@@ -197,7 +226,7 @@ class Admin:
         raise self._missing(logical)
 
     def _missing(self, topic: str) -> LogError:
-        listed = self.retry.call("list topics", lambda s: self._client.list_topics(timeout=s))
+        listed = self.retry.call("list topics", self._look)
         physical = self.physical(topic)
         near = get_close_matches(physical, [name for name in listed.topics if not name.startswith("__")], n=3)
         return LogError(

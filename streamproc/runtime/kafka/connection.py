@@ -17,10 +17,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamproc.errors import LogError
 
+ATTEMPT_S_MIN = 0.1
 ATTEMPT_S_MAX = 5.0
 """Longest that one request is waited for; so often a stop is looked at."""
 BACKOFF_S = 1.0
-BACKOFF_S_MAX = 15.0
+BACKOFF_S_MAX = 2.0
 
 Kind = Literal["retry", "fenced", "refused"]
 T = TypeVar("T")
@@ -150,9 +151,10 @@ class Backoff:
         return time.monotonic() - self._began > self.limit_s
 
     def next_s(self, what: str, reason: str) -> float:
-        """Seconds to wait now; says so."""
-        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, BACKOFF_S_MAX)
-        _log.warning(f"{what}: retrying in {delay_s:g} s", reason=reason)
+        """Seconds to wait now, no longer than the limit; says so."""
+        left_s = max(0.0, self.limit_s - (time.monotonic() - self._began))
+        delay_s, self._delay_s = min(self._delay_s, left_s), min(2 * self._delay_s, BACKOFF_S_MAX)
+        _log.warning(f"{what}: retrying in {delay_s:.3g} s", reason=reason)
         return delay_s
 
     def unreachable(self, settings: KafkaSettings, reason: str) -> LogError:
@@ -160,7 +162,7 @@ class Backoff:
         return LogError(
             "SP302",
             f"broker unreachable: {settings.bootstrap_servers}",
-            detail=[f"retried for {self.limit_s:g} s; last: {reason}"],
+            detail=[f"retried for {self.limit_s:.3g} s; last: {reason}"],
             fix="check kafka.bootstrap_servers and that the broker runs",
         )
 
@@ -175,8 +177,18 @@ class Retry:
 
     def __init__(self, settings: KafkaSettings, stop: threading.Event) -> None:
         self.settings = settings
-        self.limit_s = settings.patience_s
         self._stop = stop
+        self._deadline: float | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds that all that is asked now may take; after `drain` they grow less."""
+        return self.settings.patience_s if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def attempt_s(self) -> float:
+        """Seconds that one request may take."""
+        return max(ATTEMPT_S_MIN, min(ATTEMPT_S_MAX, self.limit_s))
 
     def call(self, what: str, request: Callable[[float], T]) -> T:
         """Result of `request(timeout in seconds)`, called again while the broker is away.
@@ -192,7 +204,7 @@ class Retry:
         backoff = Backoff(self.limit_s)
         while True:
             try:
-                return request(min(ATTEMPT_S_MAX, self.limit_s))
+                return request(self.attempt_s)
             except KafkaException as exception:
                 error = cause(exception)
                 if kind(error) == "fenced":
@@ -205,8 +217,8 @@ class Retry:
             self.sleep(backoff.next_s("broker unreachable", reason))
 
     def drain(self, limit_s: float) -> None:
-        """The stop has come: what is still to be done has this long, and no stop ends it."""
-        self.limit_s = limit_s
+        """The stop has come: all that is still to be done has this long together, and no stop ends it."""
+        self._deadline = time.monotonic() + limit_s
         self._stop = threading.Event()
 
     def sleep(self, seconds: float) -> None:

@@ -98,7 +98,7 @@ class KafkaDriver:
         headers = {s.topic for s in self._plan.stages if any("_headers" in step.hidden for step in s.steps)}
         names = {logical: topic.name for logical, topic in topics.items()}
         reader = GroupConsumer(self._settings, self._plan.name, self._identity, names, headers)
-        closing.callback(reader.leave, self._drain_s)
+        closing.callback(lambda: reader.leave(min(self._drain_s, admin.retry.limit_s)))
         log = KafkaLog(self._plan, admin, self._identity, reader.metadata)
         closing.callback(log.close)
         log.open()

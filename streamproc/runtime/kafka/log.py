@@ -15,7 +15,7 @@ from streamproc.position import offset_of
 from streamproc.runtime.kafka.admin import Admin, state_topic
 from streamproc.runtime.kafka.snapshot import Snapshot
 from streamproc.runtime.kafka.transactions import ProducerFenced, Transactions
-from streamproc.runtime.log import Facts, TopicPartition
+from streamproc.runtime.log import Facts, TopicPartition, fewest_partitions
 
 SETTLE_S_MAX = 15.0
 """Longer than the broker lets a transaction of a dead process stay open."""
@@ -85,13 +85,20 @@ class KafkaLog:
 
         Raises:
             LogError: topic or partition missing, broker not reachable within the limit.
+            Fenced: another process has this worker's identity.
         """
+        try:
+            self._transactions.open()  # else what an outage has left open here would be waited for
+        except ProducerFenced as error:
+            raise _fenced(str(error), {task}) from error
         topic = self._admin.topics([partition.topic])[partition.topic]
         if partition.partition >= topic.partitions:
             raise LogError("SP301", f'topic "{topic.name}" has no partition {partition.partition}')
         committed, manifest = self._together(partition, task)
         return Facts(
             topic_id=topic.id,
+            partitions=topic.partitions,
+            partitions_before=fewest_partitions(self._snapshot.under(f"{task.rpartition('/')[0]}/")),
             first=self._admin.firsts([partition])[partition],
             end=self._admin.ends([partition])[partition],
             committed=committed,

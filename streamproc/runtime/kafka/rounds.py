@@ -15,13 +15,15 @@ from streamproc.position import offset_of
 from streamproc.runtime.kafka.admin import Admin
 from streamproc.runtime.kafka.consumer import GroupConsumer, MemberFenced, Slice
 from streamproc.runtime.kafka.meter import Meter
+from streamproc.runtime.kafka.strikes import Strikes
 from streamproc.runtime.log import TopicPartition
 from streamproc.runtime.progress import Progress
 from streamproc.runtime.worker import Worker
 
 ROUND_S = 0.05
 FENCED_MAX = 5
-"""Times in a row that tasks are asked for again after they were fenced."""
+FENCED_WITHIN_S = 300.0
+"""How often within that time, and with no checkpoint between, tasks are asked for again after they were fenced."""
 FENCED_PAUSE_S = 0.5
 REJOINS_MAX = 3
 REJOINS_WITHIN_S = 300.0
@@ -51,12 +53,11 @@ class Rounds:
         self._waiting: set[TopicPartition] = set()
         self._generation = reader.generation
         self._meter = Meter()
-        self._fenced = 0
-        self._rejoined_at: list[float] = []
+        self._fenced = Strikes(FENCED_MAX, FENCED_WITHIN_S)
+        self._rejoined = Strikes(REJOINS_MAX, REJOINS_WITHIN_S)
         self._assign_at = float("-inf")
         self._checkpoint_at = time.monotonic()
         self._closing = False
-        self.idle = False
 
     @property
     def positions(self) -> dict[TopicPartition, int]:
@@ -84,7 +85,9 @@ class Rounds:
         except MemberFenced as fenced:
             self._rejoin(fenced)
             return
-        self.idle = not slices
+        if self._reader.outage:
+            self._admin.reach()
+            self._reader.outage = False
         if self._generation != self._reader.generation:
             self._generation = self._reader.generation
             self._waiting |= self._reader.owned - self._worker.tasks.keys()
@@ -95,9 +98,6 @@ class Rounds:
             self._process(each)
         if time.monotonic() - self._checkpoint_at >= self._worker.interval.total_seconds():
             self.checkpoint()
-        if self._reader.outage:
-            self._admin.reach()
-            self._reader.outage = False
 
     def checkpoint(self) -> None:
         """Make everything processed so far durable.
@@ -111,7 +111,7 @@ class Rounds:
         with self._dropping_fenced():
             self._check_topics()
             self._worker.checkpoint()
-            self._fenced = 0
+            self._fenced.clear()
             self._checkpoint_at = time.monotonic()
             self._meter.committed()
 
@@ -140,9 +140,7 @@ class Rounds:
 
     def _rejoin(self, fenced: MemberFenced) -> None:
         """A broker that crashed may fence a member by mistake; another process of this identity does so each time."""
-        now = time.monotonic()
-        self._rejoined_at = [at for at in self._rejoined_at if now - at < REJOINS_WITHIN_S] + [now]
-        if len(self._rejoined_at) > REJOINS_MAX:
+        if self._rejoined.add():
             raise LogError(
                 "SP309",
                 "another process runs with this worker's identity",
@@ -159,7 +157,13 @@ class Rounds:
             return
         with self._dropping_fenced():
             self._worker.process(read.partition, read.records, read.end)
+        task = self._worker.tasks.get(read.partition)
+        if task is None:
+            return
+        if (stands := offset_of(task.position)) == read.end:  # also where only other tasks were fenced
             self._meter.processed(read.records)
+        else:
+            self._reader.start(read.partition, stands)
 
     def _take_waiting(self) -> None:
         self._waiting &= self._reader.owned
@@ -191,8 +195,7 @@ class Rounds:
         try:
             yield
         except Fenced as error:
-            self._fenced += 1
-            if self._fenced > FENCED_MAX:
+            if self._fenced.add():
                 raise
             fenced = {p for p in self._reader.owned if self._plan.task(*p) in error.tasks}
             _log.warning("fenced: tasks are dropped and asked for again", tasks=len(fenced), reason=str(error))

@@ -41,6 +41,10 @@ class Snapshot:
         """Newest committed value, None if there is none or it was forgotten."""
         return self._newest.get(key.encode())
 
+    def under(self, prefix: str) -> list[bytes]:
+        """Newest committed values of all keys that begin like this."""
+        return [value for key, value in self._newest.items() if key.startswith(prefix.encode())]
+
     def refresh(self) -> bool:
         """Read on to the last stable offset.
 
@@ -59,12 +63,15 @@ class Snapshot:
     def committed(self, partition: TopicPartition) -> int | None:
         """The group's committed offset of a partition, once no open transaction can change it."""
         asked = ck.TopicPartition(self._admin.physical(partition.topic), partition.partition)
-        answer = self._admin.retry.call(
-            "read committed offsets", lambda seconds: self._consumer.committed([asked], timeout=seconds)
-        )[0]
-        if answer.error:
-            raise KafkaException(answer.error)
-        return None if answer.offset < 0 else int(answer.offset)
+
+        def ask(seconds: float) -> int:
+            answer = self._consumer.committed([asked], timeout=seconds)[0]
+            if answer.error:  # each partition has its own
+                raise KafkaException(answer.error)
+            return int(answer.offset)
+
+        offset = self._admin.retry.call("read committed offsets", ask)
+        return None if offset < 0 else offset
 
     def close(self) -> None:
         """Close the connection."""

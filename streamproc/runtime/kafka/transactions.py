@@ -13,7 +13,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streamproc.errors import LogError
-from streamproc.runtime.kafka.connection import ATTEMPT_S_MAX, Backoff, Retry, cause, kind, make
+from streamproc.runtime.kafka.connection import Backoff, Retry, cause, kind, make
 
 TRANSACTION_TIMEOUT_MS = 10_000
 """After this the broker aborts what a dead process left open; until then readers of its partitions wait."""
@@ -80,7 +80,7 @@ class Transactions:
         Raises:
             ProducerFenced: see there.
             LogError: SP307 not done within the limit, outcome unknown; SP305 refused, nothing was committed.
-            Stopped: asked to stop while the broker was away; nothing was committed.
+            Stopped: asked to stop while the broker was away; the next start finds out what was committed.
         """
         backoff = Backoff(self._retry.limit_s)
         while True:
@@ -93,7 +93,7 @@ class Transactions:
                 if kind(failed.error) == "refused":
                     raise self._refused(failed.error) from None
                 if not failed.undone or backoff.over:
-                    raise self._unknown(failed.error) from None
+                    raise self._unknown(failed.error, backoff.limit_s) from None
                 reason = self._retry.settings.clean(failed.error.str())
             self._retry.sleep(backoff.next_s("transaction aborted", reason))
 
@@ -127,13 +127,13 @@ class Transactions:
     def _until(self, deadline: float, request: Callable[[float], object]) -> None:
         """Call again while librdkafka says that this is allowed: it then goes on where it was."""
         while True:
-            left_s = deadline - time.monotonic()
             try:
-                request(max(0.1, min(ATTEMPT_S_MAX, left_s)))
+                request(self._retry.attempt_s)
                 return
             except KafkaException as exception:
-                if not cause(exception).retriable() or left_s <= 0:
+                if not cause(exception).retriable() or time.monotonic() > deadline:
                     raise
+            self._retry.sleep(0)
 
     def _undo(self, error: KafkaError) -> bool:
         """Abort if that is what the error asks for; in all other cases the next producer settles it."""
@@ -141,16 +141,16 @@ class Transactions:
         if producer is None or not error.txn_requires_abort():
             return False
         try:
-            producer.abort_transaction(ATTEMPT_S_MAX)
+            producer.abort_transaction(self._retry.attempt_s)
         except KafkaException:
             return False
         self._producer = producer
         return True
 
-    def _unknown(self, error: KafkaError) -> LogError:
+    def _unknown(self, error: KafkaError, limit_s: float) -> LogError:
         return LogError(
             "SP307",
-            f"a transaction was not done within {self._retry.limit_s:g} s; whether it took effect is not known",
+            f"a transaction was not done within {limit_s:.3g} s; whether it took effect is not known",
             detail=[self._retry.settings.clean(error.str())],
             fix="start again when the broker answers: the start finds out",
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from streamproc.errors import Fenced, StreamprocError
 from streamproc.flow.duration import Duration
 from streamproc.plan.model import Plan
+from streamproc.position import offset_of
 from streamproc.runtime.log import Log, TopicPartition
 from streamproc.runtime.memory.broker import MemoryBroker
 from streamproc.runtime.memory.errors import remade, replaced, stuck, topic_missing, truncated
@@ -60,7 +61,6 @@ class MemoryDriver:
         self._worker: Worker | None = worker(self._log)
         self._membership = self._join()
         self._waiting: set[TopicPartition] = set()
-        self._offsets: dict[TopicPartition, int] = {}
         self._fenced = 0
         self._read_total = 0
         self._round = Round()
@@ -83,6 +83,11 @@ class MemoryDriver:
         """Partitions whose tasks run here."""
         return tuple(sorted(self.worker.tasks))
 
+    @property
+    def _offsets(self) -> dict[TopicPartition, int]:
+        """Where reading goes on: at the tasks' own positions, also after some of them were fenced."""
+        return {partition: offset_of(task.position) for partition, task in self.worker.tasks.items()}
+
     def step(self) -> bool:
         """Poll the group, read a batch of each partition, process them, make a checkpoint if one is due.
 
@@ -92,13 +97,22 @@ class MemoryDriver:
         Raises:
             StreamprocError: the worker stopped; what was committed stays, everything else is dropped and closed.
         """
+        changed = self.assign()
         with self._closed_on_error():
-            changed = self._poll_group()
-            changed |= self._take_waiting()
             read = self._read()
             if self.worker.dirty and self._round.due(self._broker.clock.now(), self.worker.interval):
                 self._checkpoint()
             return changed or read
+
+    def assign(self) -> bool:
+        """Poll the group and take up what is ours; reads no records. Says whether anything happened.
+
+        Raises:
+            StreamprocError: as in `step`.
+        """
+        with self._closed_on_error():
+            changed = self._poll_group()
+            return self._take_waiting() or changed
 
     def checkpoint(self) -> None:
         """Make everything processed so far durable now.
@@ -172,7 +186,7 @@ class MemoryDriver:
         except InstanceReplaced as refusal:
             raise replaced(self._name) from refusal
         except UnknownMember:
-            self._forget(self._offsets.keys() | self._waiting)
+            self.worker.lost(self.assigned)
             self._waiting.clear()
             self._membership = self._join()
             return True
@@ -180,7 +194,7 @@ class MemoryDriver:
         self._log.joined(news.membership)
         if news.revoked:
             self._checkpoint()
-            self._forget(news.revoked)
+            self.worker.revoke(news.revoked)
             self._waiting -= set(news.revoked)
         self._waiting |= set(news.assigned)
         return bool(news.revoked or news.assigned)
@@ -190,15 +204,15 @@ class MemoryDriver:
         ready = sorted(p for p in self._waiting if self._log.settled(p))
         with self._dropping_fenced():
             if ready:
-                self._offsets.update(self.worker.assign(ready))
+                self.worker.assign(ready)
                 self._waiting -= set(ready)
         return bool(ready)
 
     def _read(self) -> bool:
         """A batch of each partition."""
         progressed = False
-        for partition in sorted(self._offsets):
-            if partition in self._offsets:  # an earlier one may have fenced it
+        for partition in self.assigned:
+            if partition in self.worker.tasks:  # an earlier one may have fenced it
                 progressed |= self._read_partition(partition)
         return progressed
 
@@ -216,7 +230,7 @@ class MemoryDriver:
             return False
         with self._dropping_fenced():
             self.worker.process(partition, records, after)
-            self._offsets[partition] = after
+        if self._offsets.get(partition) == after:  # also where only other tasks were fenced
             self._read_total += len(records)
             self._round.add(records, self._broker.clock.now())
         return True
@@ -239,15 +253,10 @@ class MemoryDriver:
             self._fenced += 1
             if self._fenced > FENCED_MAX:
                 raise
-            ours = self._offsets.keys() | self._waiting
+            ours = self.worker.tasks.keys() | self._waiting
             fenced = {p for p in ours if self._plan.task(*p) in error.tasks}
-            self._forget(fenced)
+            self.worker.lost(fenced)
             self._waiting |= fenced
-
-    def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        self.worker.lost(partitions)
-        for partition in partitions:
-            self._offsets.pop(partition, None)
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:

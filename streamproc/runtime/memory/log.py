@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC
 
 from streamproc.plan.model import Plan, Start
-from streamproc.runtime.log import Facts, TopicPartition
+from streamproc.runtime.log import Facts, TopicPartition, fewest_partitions
 from streamproc.runtime.memory.broker import MemoryBroker
 from streamproc.runtime.memory.errors import fenced, partition_missing, topic_missing, unsettled
 from streamproc.runtime.memory.groups import Membership
@@ -68,12 +68,15 @@ class MemoryLog:
             raise partition_missing(partition)
         if not self.settled(partition):
             raise unsettled(partition)
+        manifests = self._broker.topics.partition(self._state)
         return Facts(
             topic_id=topic.id,
+            partitions=len(topic.partitions),
+            partitions_before=fewest_partitions(manifests.under(f"{task.rpartition('/')[0]}/".encode())),
             first=self._broker.first(partition),
             end=self._broker.end(partition),
             committed=self._broker.groups.committed(self.group, partition),
-            manifest=self._broker.topics.partition(self._state).newest(task.encode()),
+            manifest=manifests.newest(task.encode()),
         )
 
     def start_offset(self, partition: TopicPartition, start: Start) -> int:

@@ -103,6 +103,12 @@ class PartitionLog:
                 return self._values[index]
         return None
 
+    def under(self, prefix: bytes) -> list[bytes]:
+        """Values of the newest visible records of all keys that begin like this; no tombstones."""
+        visible = bisect_left(self._offsets, self.stable)
+        newest = dict(zip(self._keys[:visible], self._values[:visible], strict=True))
+        return [value for key, value in newest.items() if key and value is not None and key.startswith(prefix)]
+
     def offset_at(self, timestamp_ms: int) -> int:
         """Offset of the first record at or after a time, the end if there is none."""
         found = (o for o, t in zip(self._offsets, self._timestamps, strict=True) if t >= timestamp_ms)

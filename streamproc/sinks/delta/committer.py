@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from streamproc.errors import Fenced
+from streamproc.position import offset_of
 from streamproc.sinks.base import Claim, TableState
 from streamproc.sinks.delta import problems
-from streamproc.sinks.delta.handle import ATTEMPTS, BACK_OFF_S, Sleep
 from streamproc.sinks.delta.log import Commit
 from streamproc.sinks.delta.maintenance import Maintenance
+from streamproc.sinks.delta.retry import Retry, Sleep
 from streamproc.sinks.delta.table import Table
 from streamproc.sinks.protocol import (
     AfterException,
@@ -73,50 +74,72 @@ class Committer:
 
     # ------------------------------------------------------------------ claims
 
+    def check(self, claims: Sequence[Claim]) -> None:
+        """Raise what `claim` would refuse. See `Sink.check`."""
+        self._reload()
+        self._admit(claims, {claim.task: self.table.read(claim.task) for claim in claims})
+
     def claim(self, claims: Sequence[Claim]) -> dict[str, TableState]:
         """Become the owner of tasks. See `Sink.claim`."""
         tasks = [claim.task for claim in claims]
         self.release(tasks)
-        for attempt in range(ATTEMPTS):
+        retry = Retry(self.table.uri, "written", self._sleep)
+        while True:
             self._reload()
             before = self.table.version
             found = {task: self.table.read(task) for task in tasks}
-            self._admit(claims, found)
-            new = {c.task: Owned(found[c.task].epoch + 1, _v(c, found[c.task])) for c in claims}
+            verdicts = self._admit(claims, found)
+            new = {c.task: Owned(found[c.task].epoch + 1, _v(c, found[c.task], verdicts[c.task])) for c in claims}
+            restarts = {task: found[task].v for task in tasks if verdicts[task] is OnClaim.RESTART}
             topics = {topic_id(claim.task): topic_hash(claim.topic_id) for claim in claims}
             owned = self.owned | new
             metadata = self._metadata(owned) | {"claim": True, "v": {task: owned[task].v for task in tasks}}
+            metadata |= {"restarts": restarts} if restarts else {}
             try:
                 self.table.touch(_txns(owned) | topics, metadata)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 verdict = self._after_claim(before, found)
                 if verdict is AfterException.FENCED:
                     raise self.fenced(tasks) from error
                 if verdict is AfterException.RETRY:
-                    self._back_off(attempt, error)
+                    retry.after(error)
                     continue
             self.owned = owned
             self._committed(before)
             if self.lost.intersection(tasks):
                 raise self.fenced(tasks)
+            self._tell(restarts)
             return self._states(tasks)
-        raise AssertionError("not reached")
 
-    def _admit(self, claims: Sequence[Claim], found: Mapping[str, InTable]) -> None:
-        table = self.table
+    def _admit(self, claims: Sequence[Claim], found: Mapping[str, InTable]) -> dict[str, OnClaim]:
+        table, verdicts = self.table, {}
         for claim in claims:
             verdict = on_claim(claim, found[claim.task], table.id, table.version)
-            if verdict not in (OnClaim.NEW, OnClaim.RESUME):
+            verdicts[claim.task] = verdict
+            if verdict not in (OnClaim.NEW, OnClaim.RESUME, OnClaim.RESTART):
                 raise problems.refused(
                     table.uri, table.id, table.version, claim=claim, table=found[claim.task], verdict=verdict
                 )
         known = [claim.confirmed.version for claim in claims if claim.confirmed]
         if known:
             table.check_foreign(min(known) + 1, table.version)
+        return verdicts
+
+    def _tell(self, restarts: Mapping[str, int | None]) -> None:
+        for task, v in restarts.items():
+            _log.warning(
+                "%s: %s goes on at offset %d; what it read from offset %d to there was not written by this topology",
+                self.table.uri,
+                task,
+                offset_of(self.owned[task].v),
+                offset_of(v or 0),
+            )
 
     def _after_claim(self, before: int, found: Mapping[str, InTable]) -> AfterException:
         self.table.reload()
-        writers = _writers(self.table.log.between(before + 1, self.table.version))
+        writers = _writers(self.table.commits(before + 1, self.table.version))
         verdicts = {
             after_claim(
                 epoch_seen=self.table.read(task).epoch,
@@ -157,26 +180,34 @@ class Committer:
             if ends[task].v > self.owned[task].v
         }
         metadata = self._metadata(ends) | {"tasks": tasks}
-        for attempt in range(ATTEMPTS):
+        retry = Retry(self.table.uri, "written", self._sleep)
+        while True:
             before = self.table.version
             try:
                 self.table.append(rows, _txns(ends), metadata)
-            except Exception as error:  # noqa: BLE001  whatever it is, it does not say whether the commit landed
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  a panic of delta-rs too: none says whether the commit landed
                 verdict = self._after_exception(before, ends)
                 if verdict is AfterException.RETRY:
-                    self._back_off(attempt, error)
+                    retry.after(error)
                     continue
                 if verdict is AfterException.LANDED:
                     self._maintenance.committed()
+                elif self.owned and self.lost.isdisjoint(parts):  # nobody who has rows here is fenced
+                    self._land(parts)
                 return
             self.owned = ends
             self._committed(before)
             return
 
     def _after_exception(self, before: int, ends: Mapping[str, Owned]) -> AfterException:
-        """Look what has become of a commit and take note if it has landed. Fenced tasks are lost either way."""
+        """Look what has become of a commit and take note if it has landed. Fenced tasks are lost either way.
+
+        FENCED: it has not landed, and some are.
+        """
         self.table.reload()
-        writers = _writers(self.table.log.between(before + 1, self.table.version))
+        writers = _writers(self.table.commits(before + 1, self.table.version))
         verdicts = {}
         for task, owned in self.owned.items():
             seen = self.table.read(task)
@@ -195,7 +226,9 @@ class Committer:
         fenced = [task for task, verdict in verdicts.items() if verdict is AfterException.FENCED]
         self._lose(fenced)
         self._look()
-        return AfterException.FENCED if fenced else next(iter(verdicts.values()))
+        if AfterException.LANDED in verdicts.values():
+            return AfterException.LANDED
+        return AfterException.FENCED if fenced else AfterException.RETRY
 
     def maintain(self) -> None:
         """Checkpoint the log, if it is time, and go on with a fresh handle."""
@@ -258,13 +291,6 @@ class Committer:
         for task in tasks:
             del self.owned[task]
 
-    def _back_off(self, attempt: int, error: Exception) -> None:
-        """Wait before another attempt, or give up."""
-        if attempt == ATTEMPTS - 1 or problems.is_hopeless(error):
-            raise problems.unreachable(self.table.uri, error, "written") from error
-        _log.warning("commit to %s failed, trying again: %s", self.table.uri, error)
-        self._sleep(BACK_OFF_S * 2**attempt)
-
     def _states(self, tasks: Iterable[str]) -> dict[str, TableState]:
         return {
             task: TableState(self.table.id, self._looked_at, self.owned[task].v, self.owned[task].epoch)
@@ -277,8 +303,8 @@ class Committer:
         return {"format": FORMAT, "topology": self.table.topology, "writer": self._writer, "epochs": epochs}
 
 
-def _v(claim: Claim, found: InTable) -> int:
-    return claim.start if found.v is None else found.v
+def _v(claim: Claim, found: InTable, verdict: OnClaim) -> int:
+    return claim.start if found.v is None or verdict is OnClaim.RESTART else found.v
 
 
 def _txns(owned: Mapping[str, Owned]) -> dict[str, int]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from streamproc.sinks.delta import problems
 from streamproc.sinks.delta.log import METADATA
+from streamproc.sinks.delta.retry import BRIEF, Retry, Sleep
 
 OWNER = "streamproc.topology"
 """Table property that names the topology that writes it."""
 
-ATTEMPTS = 6
-BACK_OFF_S = 0.05
 COMMIT_RETRIES = 100
 """Of delta-rs, against other writers. With transaction ids a repeat of one's own commit is refused, not doubled."""
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-Sleep = Callable[[float], None]
 pause: Sleep = time.sleep
-"""Waits, in seconds, between attempts. Simulations bring their own."""
 
 
 def uri_of(lake: str, name: str) -> str:
@@ -44,19 +40,22 @@ def properties(txns: Mapping[str, int], metadata: Mapping[str, Any], retries: in
     )
 
 
-def load(uri: str, storage_options: Mapping[str, str] | None = None, sleep: Sleep = pause) -> DeltaTable | None:
+def load(
+    uri: str,
+    storage_options: Mapping[str, str] | None = None,
+    sleep: Sleep = pause,
+    pauses: Sequence[float] = BRIEF,
+) -> DeltaTable | None:
     """A fresh handle, or None if there is no table. Under fast commits of others loading may fail for a moment.
 
     Raises:
         TableError: it can't be read.
     """
-    for attempt in range(ATTEMPTS):
+    retry = Retry(uri, "read", sleep, pauses)
+    while True:
         try:
             return DeltaTable(uri, storage_options=dict(storage_options or {}))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            if attempt == ATTEMPTS - 1 or problems.is_hopeless(error):
-                raise problems.unreachable(uri, error, "read") from error
-            sleep(BACK_OFF_S * 2**attempt)
-    raise AssertionError("not reached")
+            retry.after(error)

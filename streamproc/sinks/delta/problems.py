@@ -14,15 +14,17 @@ from streamproc.sinks.protocol import InTable, OnClaim
 _FULL = ("no space left", "os error 28", "os error 122", "file too large", "os error 27", "quota exceeded")
 _CLOSED = ("permission denied", "os error 13", "read-only file system", "os error 30", "accessdenied", "forbidden")
 
+_WRONG = ("not a directory", "os error 20", "nosuchbucket", "invalidaccesskeyid", "signaturedoesnotmatch")
+
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 _RESET = "`streamproc reset` shows what it would forget and what would be read again, then does it"
 
 
 def is_hopeless(error: BaseException) -> bool:
-    """True if trying again at once can't help: disk full, no right to write."""
+    """True if trying again at once can't help: disk full, no right to write, no such place."""
     text = str(error).lower()
-    return any(sign in text for sign in _FULL + _CLOSED)
+    return any(sign in text for sign in _FULL + _CLOSED + _WRONG)
 
 
 def unreachable(uri: str, error: BaseException, doing: str) -> TableError:
@@ -37,6 +39,16 @@ def unreachable(uri: str, error: BaseException, doing: str) -> TableError:
     plain = _COLOUR.sub("", str(error)) or type(error).__name__
     lines = [line.strip()[:500] for line in plain.splitlines() if line.strip()]
     return TableError("SP508", f'table "{uri}" can\'t be {doing}', detail=lines[:4], fix=fix)
+
+
+def stuck(uri: str, seconds: float) -> TableError:
+    """A commit, or what waits behind it, does not come to an end."""
+    return TableError(
+        "SP508",
+        f'table "{uri}" is not taking rows',
+        detail=[f"a commit has been under way for {seconds:g} s or more"],
+        fix="see to the lake and start again: nothing is lost, it goes on where the table is",
+    )
 
 
 def missing(uri: str) -> TableError:

@@ -10,7 +10,8 @@ from deltalake.exceptions import DeltaError
 
 from streamproc.sinks.base import TableState
 from streamproc.sinks.delta import problems
-from streamproc.sinks.delta.handle import NO_HOOKS, OWNER, Sleep, load, pause, properties
+from streamproc.sinks.delta.handle import NO_HOOKS, OWNER, load, pause, properties
+from streamproc.sinks.delta.retry import Sleep
 from streamproc.sinks.protocol import FORGOTTEN, owner_id, topic_hash, topic_id
 
 

@@ -6,24 +6,35 @@ alone; jobs leave what they have to tell in `_lost` and `_broken`, which the nex
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from typing import Any
+from concurrent.futures import Executor, Future, wait
+from typing import Any, NoReturn, TypeVar
 
 import polars as pl
 
 from streamproc.errors import StreamprocError, TableError
 from streamproc.plan import model
+from streamproc.sinks.background import BackgroundExecutor
 from streamproc.sinks.base import Claim, TableState
+from streamproc.sinks.delta import problems
 from streamproc.sinks.delta.buffer import Buffer, Place
 from streamproc.sinks.delta.committer import Committer, Part
-from streamproc.sinks.delta.handle import Sleep, pause, uri_of
+from streamproc.sinks.delta.handle import pause, uri_of
+from streamproc.sinks.delta.retry import Sleep
 from streamproc.sinks.delta.table import Table
 
 ROWS_FLUSH = 200_000
 BYTES_FLUSH = 128 << 20
+WAIT_S = 120.0
+"""How long a call waits for the executor: several times what a commit takes with all its retries."""
+CLOSE_S = 20.0
+"""How long `close` waits for a commit."""
 
 States = Mapping[str, TableState]
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class DeltaSink:
@@ -42,6 +53,8 @@ class DeltaSink:
 
     Raises:
         TableError: it differs from the plan, belongs to another topology, can't be written or read.
+
+    Every call that waits for a commit of the sink's own thread raises a TableError after `WAIT_S` seconds.
     """
 
     def __init__(
@@ -58,22 +71,29 @@ class DeltaSink:
         bytes_flush: int = BYTES_FLUSH,
     ) -> None:
         self._rows_flush, self._bytes_flush = rows_flush, bytes_flush
-        self._own_thread = ThreadPoolExecutor(1, f"commit {planned.name}") if executor is None else None
+        self._uri = uri_of(lake, planned.name)
+        self._own_thread = BackgroundExecutor(f"commit {planned.name}") if executor is None else None
         self._executor: Executor = executor or self._own_thread  # type: ignore[assignment]
         self._buffers: dict[str, Buffer] = {}
         self._lost: set[str] = set()
-        self._broken: Exception | None = None
+        self._broken: BaseException | None = None
         self._flush: Future[States] | None = None
 
         def open() -> Committer:
-            table = Table(uri_of(lake, planned.name), planned, topology, storage_options, sleep)
+            table = Table(self._uri, planned, topology, storage_options, sleep)
             return Committer(table, writer, sleep)
 
         try:
-            self._committer = self._executor.submit(open).result()
-        except StreamprocError:
+            self._committer = self._result(self._executor.submit(open))
+        except BaseException:
             self.close()
             raise
+
+    def check(self, claims: Iterable[Claim]) -> None:
+        """See `Sink.check`."""
+        if wanted := list(claims):
+            self._raise_broken()
+            self._result(self._executor.submit(self._check, wanted))
 
     def claim(self, claims: Iterable[Claim]) -> States:
         """See `Sink.claim`. Other tasks that turn out fenced on the way are told by the next `write` or `commit`."""
@@ -83,20 +103,22 @@ class DeltaSink:
         self._raise_broken()
         for claim in wanted:
             self._lost.discard(claim.task)
-        states = self._executor.submit(self._claim, wanted).result()
+            self._buffers.pop(claim.task, None)
+        states = self._result(self._executor.submit(self._claim, wanted))
         self._buffers.update({claim.task: Buffer(states[claim.task].v, claim.start) for claim in wanted})
         return states
 
     def write(self, task: str, rows: pl.DataFrame | None, end: int, counters: Mapping[str, Any]) -> None:
         """See `Sink.write`."""
-        self._raise_failed()
+        self._raise_broken()
         if task not in self._buffers:
             raise self._committer.fenced([task])
         self._buffers[task].add(rows, end, counters)
+        self._raise_failed()  # about other tasks perhaps: by now the rows of this one are taken
         if self._holds(1) and (self._flush is None or self._flush.done()):
             self._flush = self._submit(direct=False)
         while self._flush is not None and self._holds(2):
-            wait([self._flush])
+            self._result(self._flush)
             self._raise_failed()
             self._flush = self._submit(direct=False)
 
@@ -113,13 +135,13 @@ class DeltaSink:
     def release(self, task: str) -> None:
         """See `Sink.release`."""
         self._buffers.pop(task, None)
-        self._executor.submit(self._committer.release, [task]).result()
+        self._result(self._executor.submit(self._committer.release, [task]))
         self._lost.discard(task)
 
     def close(self) -> None:
-        """See `Sink.close`. A commit in flight is waited for."""
-        if self._own_thread is not None:
-            self._own_thread.shutdown(wait=True, cancel_futures=True)
+        """See `Sink.close`. A commit in flight is waited for, but not for ever: the process is about to end."""
+        if self._own_thread is not None and not self._own_thread.stop(CLOSE_S):
+            _log.warning("%s: a commit is left behind that has not come to an end in %g s", self._uri, CLOSE_S)
 
     @property
     def buffered_rows(self) -> int:
@@ -139,11 +161,22 @@ class DeltaSink:
         self._executor.submit(self._maintain)
         return future
 
+    def _result(self, future: Future[T]) -> T:
+        wait([future], WAIT_S)
+        if not future.done():
+            raise problems.stuck(self._uri, WAIT_S)
+        return future.result()
+
+    def _break(self, error: BaseException) -> NoReturn:
+        self._broken = error
+        self._raise_broken()
+        raise error
+
     def _raise_broken(self) -> None:
-        if isinstance(self._broken, StreamprocError):
+        if isinstance(self._broken, StreamprocError | KeyboardInterrupt | SystemExit):
             raise self._broken
         if self._broken is not None:
-            raise TableError("SP510", f'writing table "{self._committer.table.uri}" failed') from self._broken
+            raise TableError("SP510", f'writing table "{self._uri}" failed') from self._broken
 
     def _raise_failed(self) -> None:
         self._raise_broken()
@@ -155,9 +188,18 @@ class DeltaSink:
 
     # What follows runs on the executor.
 
+    def _check(self, claims: list[Claim]) -> None:
+        try:
+            self._committer.check(claims)
+        finally:
+            self._lost |= self._committer.lost
+
     def _claim(self, claims: list[Claim]) -> States:
         try:
             return self._committer.claim(claims)
+        except BaseException:
+            self._committer.release([claim.task for claim in claims])
+            raise
         finally:
             self._lost |= self._committer.lost
 
@@ -165,17 +207,13 @@ class DeltaSink:
         """Rows of an earlier commit that failed are still in the buffers, before those of this one."""
         self._raise_broken()
         committer = self._committer
-        parts = {
-            task: Part(place.end, place.counters, buffer.below(place.end)) for task, (buffer, place) in places.items()
-        }
         try:
+            parts = {task: Part(place.end, place.counters, b.below(place.end)) for task, (b, place) in places.items()}
             states = committer.commit(parts)
-        except Exception as error:
-            self._broken = error
-            self._raise_broken()
-            raise
-        for task, state in states.items():
-            places[task][0].landed(state.v)
+            for task, state in states.items():
+                places[task][0].landed(state.v)
+        except BaseException as error:  # noqa: BLE001  a panic of delta-rs is no Exception; whoever asks next must know
+            self._break(error)
         lost = committer.lost & places.keys()
         self._lost |= committer.lost
         if lost and direct:
@@ -186,6 +224,6 @@ class DeltaSink:
         try:
             if self._broken is None:
                 self._committer.maintain()
-        except Exception as error:  # noqa: BLE001  nobody waits for this job: the next call raises it
+        except BaseException as error:  # noqa: BLE001  nobody waits for this job: the next call raises it
             self._broken = error
         self._lost |= self._committer.lost

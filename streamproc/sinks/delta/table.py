@@ -15,8 +15,9 @@ from deltalake.exceptions import DeltaError
 
 from streamproc.plan import model
 from streamproc.sinks.delta import problems
-from streamproc.sinks.delta.handle import ATTEMPTS, BACK_OFF_S, NO_HOOKS, OWNER, Sleep, load, properties
+from streamproc.sinks.delta.handle import NO_HOOKS, OWNER, load, properties
 from streamproc.sinks.delta.log import Commit, Log
+from streamproc.sinks.delta.retry import PATIENT, Retry, Sleep
 from streamproc.sinks.delta.schema import delta_schema, differences, stored_columns
 from streamproc.sinks.protocol import FORGOTTEN, InTable, owner_id, topic_id
 
@@ -52,7 +53,7 @@ class Table:
         self._casts = {name: t for name, t in self._types.items() if t != planned.columns[name]}
         self._handle = self._open()
         self.id = self._identity(self._handle)
-        self.log = Log(uri, self._options)
+        self._log = Log(uri, self._options)
 
     @property
     def version(self) -> int:
@@ -65,7 +66,7 @@ class Table:
         Raises:
             TableError: the table is gone, made anew, no longer as planned or ours.
         """
-        handle = load(self.uri, self._options, self._sleep)
+        handle = load(self.uri, self._options, self._sleep, PATIENT)
         if handle is None:
             raise problems.gone(self.uri)
         if self._identity(handle) != self.id:
@@ -78,6 +79,19 @@ class Table:
         version_of = self._handle.transaction_version
         v, epoch = version_of(task), version_of(owner_id(task))
         return InTable(None if v in (None, FORGOTTEN) else v, epoch or 0, version_of(topic_id(task)))
+
+    def commits(self, first: int, last: int) -> list[Commit]:
+        """Versions first..last (both included) whose log files are still there.
+
+        Raises:
+            TableError: they can't be read.
+        """
+        retry = Retry(self.uri, "read", self._sleep)
+        while True:
+            try:
+                return list(self._log.between(first, last))
+            except OSError as error:
+                retry.after(error)
 
     def stored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The planned columns of `rows`, in the types that the table holds."""
@@ -121,7 +135,7 @@ class Table:
             TableError: one of them is by somebody else and altered rows; version and operation are named.
         """
         bad: list[Commit] = []
-        for commit in self.log.between(first, last):
+        for commit in self.commits(first, last):
             if "reset" in commit.metadata:
                 bad.clear()
             elif commit.alters(self.topology):
@@ -131,8 +145,9 @@ class Table:
 
     def _open(self) -> DeltaTable:
         """Open or create the table, or adopt one without an owner; others may be doing the same."""
-        for attempt in range(ATTEMPTS):
-            handle = load(self.uri, self._options, self._sleep)
+        retry = Retry(self.uri, "written", self._sleep)
+        while True:
+            handle = load(self.uri, self._options, self._sleep, PATIENT)
             try:
                 if handle is None:
                     return self._create()
@@ -146,10 +161,7 @@ class Table:
                     )
                 return handle
             except (DeltaError, OSError) as error:
-                if attempt == ATTEMPTS - 1 or problems.is_hopeless(error):
-                    raise problems.unreachable(self.uri, error, "written") from error
-                self._sleep(BACK_OFF_S * 2**attempt)
-        raise AssertionError("not reached")
+                retry.after(error)
 
     def _create(self) -> DeltaTable:
         """Of several at once one succeeds: retried, a creation would land on top of the other's, as another table."""

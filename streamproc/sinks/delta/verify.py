@@ -33,6 +33,27 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Positions that a task went past while the table was no part of its topology.
+
+    Args:
+        version: of the claim that went on behind them.
+        task: id of the task.
+        start: its v before.
+        end: its v since.
+    """
+
+    version: int
+    task: str
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        span = f"from {_place(self.start)} to {_place(self.end)}"
+        return f"version {self.version}: {self.task}: {span} not written by this topology"
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What the log of a table says.
 
@@ -44,6 +65,7 @@ class Verification:
         rows: rows that the tasks' commits wrote in this time.
         problems: by version; empty if all is well.
         counters: newest counters of each task.
+        restarts: what tasks have left out, by version; no problem.
     """
 
     since: int
@@ -53,6 +75,7 @@ class Verification:
     rows: int
     problems: tuple[Problem, ...]
     counters: Mapping[str, Mapping[str, Any]]
+    restarts: tuple[LeftOut, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -94,7 +117,16 @@ def check(commits: Iterable[Commit]) -> Verification:
     for commit in commits:
         state.follow(commit)
     problems = tuple(sorted(state.problems, key=lambda problem: problem.version))
-    return Verification(state.since, state.version, state.commits, state.v, state.rows, problems, state.counters)
+    return Verification(
+        state.since,
+        state.version,
+        state.commits,
+        state.v,
+        state.rows,
+        problems,
+        state.counters,
+        tuple(state.restarts),
+    )
 
 
 @dataclass
@@ -108,6 +140,7 @@ class _State:
     files: set[str] = field(default_factory=set)
     counters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    restarts: list[LeftOut] = field(default_factory=list)
 
     def follow(self, commit: Commit) -> None:
         if self.commits == 0:
@@ -123,6 +156,7 @@ class _State:
         elif not metadata and commit.alters(""):
             self._problem(commit, "altered", "", f"{commit.operation or 'a commit'} of somebody else altered rows")
         self._epochs(commit)
+        self._restarts(commit)
         for task, v in metadata.get("v", {}).items():
             self._range(commit, task, v, v)
         for task, part in metadata.get("tasks", {}).items():
@@ -145,6 +179,14 @@ class _State:
             kind = "regression" if end < expected or start == end else "overlap"
             self._problem(commit, kind, task, f"writes {span}, but {_place(expected)} was reached already")
         self.v[task] = max(end, expected or 0)
+
+    def _restarts(self, commit: Commit) -> None:
+        """From where the task was before; from then on its positions are those of the claim."""
+        for task, v in commit.metadata.get("restarts", {}).items():
+            self._range(commit, task, v, v)
+            end = commit.metadata["v"][task]
+            self.restarts.append(LeftOut(commit.version, task, v, end))
+            self.v[task] = end
 
     def _reset(self, tasks: Mapping[str, int | None]) -> None:
         self.v.update(tasks)

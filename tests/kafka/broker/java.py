@@ -32,6 +32,9 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 auto.create.topics.enable=false
 num.partitions=4
+# one that was killed comes back when its session is over
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=1

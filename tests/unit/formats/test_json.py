@@ -104,6 +104,20 @@ class TestMessages:
         assert one(schema, b'{"id": null}', required=["id"]) == "missing_field"
         assert one(schema, b'{"id": "a"}', required=["id"]) == ("a", None)
 
+    @pytest.mark.parametrize("step", [10, 100, 1000])
+    def test_bad_messages_among_many_cost_a_few_reads(self, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        kinds = [b'{"a": 1', b'{"a": "x"}', b'{"t": [{"x": true}]}', b"[]"]
+        values = [b'{"a": %d, "t": [{"x": null}]}' % i for i in range(4000)]
+        for number, i in enumerate(range(0, 4000, step)):
+            values[i] = kinds[number % len(kinds)]
+        reads: list[int] = []
+        read = pl.read_ndjson
+        monkeypatch.setattr(pl, "read_ndjson", lambda source, **more: reads.append(1) or read(source, **more))
+        decoded = Json({"a": pl.Int64, "t": pl.List(pl.Struct({"x": pl.Float64}))}).decode(values)
+        assert [bad.index for bad in decoded.bad] == list(range(0, 4000, step))
+        assert decoded.rows["a"].to_list() == [i for i in range(4000) if i % step]
+        assert len(reads) <= 3
+
     def test_no_messages(self) -> None:
         decoded = Json({"a": pl.Int8, "t": pl.List(pl.Datetime)}).decode([])
         assert decoded.rows.schema == {"a": pl.Int8, "t": pl.List(TIME)}

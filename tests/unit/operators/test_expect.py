@@ -44,6 +44,14 @@ def test_stop_is_at_the_first_row_that_fails() -> None:
         Expect("plausible", LOW, (), "stop").process(ROWS)
     assert (caught.value.code, caught.value.position) == ("SP602", at(1))
     assert "t = 99.0" in str(caught.value)
+    assert caught.value.skippable
+
+
+def test_skipping_a_record_does_not_help_after_an_aggregate() -> None:
+    with pytest.raises(DataError) as caught:
+        Expect("few", pl.col("n") < 2, (), "stop").process(batch({"n": [1, 2]}, aggregated=True))
+    assert not caught.value.skippable
+    assert "--skip" not in str(caught.value)
 
 
 def test_nothing_fails() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -89,6 +91,7 @@ def test_another_result_than_declared_stops_and_says_what_to_do(function: Functi
     assert (caught.value.code, caught.value.position) == ("SP605", at(0))
     assert says in str(caught.value)
     assert caught.value.fix
+    assert not caught.value.skippable
 
 
 def test_stop_is_at_the_first_row_it_raises_for_and_shows_the_users_line() -> None:
@@ -102,6 +105,10 @@ def test_stop_is_at_the_first_row_it_raises_for_and_shows_the_users_line() -> No
     assert error.location.file == __file__
     assert "raise ValueError" in error.location.text
     assert max(map(len, error.detail)) <= 300
+    assert error.skippable
+    with pytest.raises(DataError) as caught:
+        MapBatches(picky(2), SCHEMA).process(replace(ROWS, aggregated=True))
+    assert not caught.value.skippable
 
 
 @pytest.mark.parametrize("unwanted", [(0,), (6,), (2, 5), (0, 1, 2, 3, 4, 5, 6)])

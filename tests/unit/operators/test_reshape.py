@@ -43,6 +43,25 @@ def test_lists_of_different_lengths_stop_at_their_record() -> None:
     assert "a 2, b 1" in str(caught.value)
 
 
+@given(st.lists(st.none() | st.lists(st.integers(0, 9), min_size=2, max_size=2), max_size=5))
+def test_arrays_are_exploded_like_lists(arrays: list[list[int] | None]) -> None:
+    rows = pl.DataFrame({name: pl.Series(arrays, dtype=pl.Array(pl.Int64(), 2)) for name in ("a", "b")})
+    expected = [(x, i) for i, items in enumerate(arrays) for x in items or [None]]
+    for columns in (("a",), ("a", "b")):
+        result = Explode(columns).process(batch(rows))
+        assert result.batch.rows.schema["a"] == pl.Int64
+        assert list(zip(result.batch.rows["a"], places(result), strict=True)) == expected
+
+
+def test_arrays_of_different_lengths_and_lists_stop_too() -> None:
+    rows = pl.DataFrame(
+        {"a": pl.Series([[1, 2]] * 2, dtype=pl.Array(pl.Int64(), 2)), "b": [[1, 2], [1]]},
+    )
+    with pytest.raises(DataError) as caught:
+        Explode(("a", "b")).process(batch(rows, aggregated=True))
+    assert (caught.value.code, caught.value.position, caught.value.skippable) == ("SP606", at(1), False)
+
+
 def test_unnest_puts_the_fields_in_place() -> None:
     rows = batch({"x": [1, 2], "s": [{"p": 1, "q": "a"}, None], "y": [3, 4]})
     result = Unnest(("s",)).process(rows)

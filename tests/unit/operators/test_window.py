@@ -24,7 +24,7 @@ from streamproc.operators.batch import NEVER, TIME, Batch
 from streamproc.operators.watermark import WithWatermark
 from streamproc.operators.window import Window
 from tests.oracle.streams import AGGREGATES, Record, windowed
-from tests.unit.operators.driving import Chain, S, Seen, Source, at, cuts, near_edges, several
+from tests.unit.operators.driving import Chain, Event, S, Seen, Source, at, cuts, near_edges, several
 
 SCHEMA: dict[str, pl.DataType] = {
     "key": pl.String(),
@@ -141,6 +141,12 @@ def test_windows_of_any_keys() -> None:
     assert seen.rows[2]["key"] == [1]
 
 
+@pytest.fixture
+def a_bucket_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "BUCKET", 1)
+
+
+@pytest.mark.usefixtures("a_bucket_a_window")
 def test_what_opens_and_closes_between_checkpoints_is_never_stored() -> None:
     process = chain(tumbling("10s"), COUNT)
     seen = process.run(plain(0, 12 * S, 25 * S, 28 * S), [(1, "go on"), (2, "checkpoint")])
@@ -148,6 +154,7 @@ def test_what_opens_and_closes_between_checkpoints_is_never_stored() -> None:
     assert process.stored == [20 * S]
 
 
+@pytest.mark.usefixtures("a_bucket_a_window")
 def test_a_closed_window_leaves_the_store_once() -> None:
     process = chain(tumbling("10s"), COUNT)
     seen = process.run(plain(*range(0, 60 * S, 5 * S)), [(1, "checkpoint")] * 12)
@@ -155,10 +162,43 @@ def test_a_closed_window_leaves_the_store_once() -> None:
     assert process.stored == [50 * S]
 
 
+@pytest.mark.usefixtures("a_bucket_a_window")
 def test_windows_that_close_in_several_batches_all_leave_the_store() -> None:
     process = chain(tumbling("10s"), COUNT, lateness=30 * S)
     process.run(plain(0, 10 * S, 20 * S, 40 * S, 50 * S), [(3, "checkpoint"), (1, "go on"), (1, "go on")])
     assert process.stored == [20 * S, 40 * S, 50 * S]
+
+
+def test_an_hour_of_open_seconds_is_a_handful_of_buckets() -> None:
+    process = chain(tumbling("1s", offset="300ms"), COUNT, lateness=3600 * S)
+    seen = process.run(plain(*range(0, 3600 * S, S)), [(1000, "checkpoint"), (1000, "restart"), (1000, "checkpoint")])
+    assert (len(seen.rows), seen.counts["held"]) == (0, 3600)
+    assert process.stored == [300_000 + (i - 1) * 600 * S for i in range(7)]
+
+
+def test_a_bucket_goes_once_all_of_it_is_closed_and_not_before() -> None:
+    """Also where no window closes just then."""
+    process = chain(tumbling("1m"), COUNT)
+    minute = 60 * S
+    seen = process.run(plain(0, 3 * minute, 5 * minute), [(1, "checkpoint"), (2, "checkpoint")])
+    assert process.stored == [0]
+    assert [row[1] for row in closed(seen)] == [0, 180]
+    process = chain(tumbling("1m"), COUNT)
+    rows: list[list[Row]] = [[(i * minute, "a", None, 1, i < 5)] for i in (0, 5, 9, 10, 11)]
+    process.run(source(rows), [(1, "checkpoint"), (2, "checkpoint")])
+    assert process.stored == []
+
+
+@pytest.mark.parametrize("event", ["restart", "crash"])
+def test_closed_windows_of_an_open_bucket_do_not_come_back(event: Event) -> None:
+    minute = 60 * S
+    times = (0, 0, 2 * minute, 1, 2 * minute, 2 * minute, 4 * minute)
+    process = chain(tumbling("1m"), COUNT)
+    seen = process.run(
+        plain(*times), [(1, "checkpoint"), (1, "checkpoint"), (2, "restart"), (1, "checkpoint"), (1, event)]
+    )
+    assert closed(seen, "rows") == [(2, 0, 2), (6, 120, 3)]
+    assert seen.counts == {"rejected": 0, "late": 1, "held": 1}
 
 
 def test_the_watermark_after_it_is_that_of_closed_windows() -> None:
@@ -257,6 +297,7 @@ def test_a_sum_that_does_not_fit_stops_at_the_record_that_closes_the_window() ->
     with pytest.raises(DataError, match='"total"') as raised:
         process.run(source([*rows, [(5, "b", None, 0, True)], [(S, "a", None, 0, True)]]), [(2, "restart")])
     assert (raised.value.code, raised.value.position) == ("SP610", at(3))
+    assert not raised.value.skippable
 
 
 @pytest.mark.parametrize("way", [[], [(1, "restart"), (1, "checkpoint")]])
@@ -346,10 +387,17 @@ def streams(draw: st.DrawFn) -> tuple[list[list[Row]], Tumbling, int]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(streams(), cuts(), st.sampled_from([(), ("key",), ("key", "part")]), st.sampled_from([0, 3, window.SMALL]))
+@given(
+    streams(),
+    cuts(),
+    st.sampled_from([(), ("key",), ("key", "part")]),
+    st.sampled_from([0, 3, window.SMALL]),
+    st.sampled_from([1, 1, 2, 3, 100]),
+)
 def test_it_is_the_plain_answer_however_the_log_is_cut(
-    stream: tuple[list[list[Row]], Tumbling, int], way: list[Any], keys: tuple[str, ...], small: int
+    stream: tuple[list[list[Row]], Tumbling, int], way: list[Any], keys: tuple[str, ...], small: int, windows: int
 ) -> None:
+    """`windows`: of how many a bucket is."""
     records, tumbling, lateness = stream
     names = ("time", "key", "part")
     want = windowed(
@@ -364,7 +412,8 @@ def test_it_is_the_plain_answer_however_the_log_is_cut(
         tumbling.every,
         tumbling.offset,
     )
-    with patch.object(window, "SMALL", small):
+    width = windows * tumbling.every
+    with patch.object(window, "SMALL", small), patch.object(window, "BUCKET", width):
         process = chain(tumbling, ALL, keys, lateness)
         seen = process.run(source(records), way)
 
@@ -387,7 +436,34 @@ def test_it_is_the_plain_answer_however_the_log_is_cut(
     assert [position.offset_of(row[position.COLUMN]) // 2 for row in seen.late] == [r for r, _ in want.late]
     assert seen.counts.get("late", 0) == len(want.late)
     assert seen.counts.get("held", 0) == sum(want.held.values())
-    assert set(process.stored) == {start for start, _ in want.held}
+    watermark = max((row[0] for rows in records for row in rows), default=0) - lateness
+    assert all(bucket + width > watermark and (bucket - tumbling.offset) % width == 0 for bucket in process.stored)
+    held = {start - (start - tumbling.offset) % width for start, _ in want.held}
+    assert held == set(process.stored) if windows == 1 else held <= set(process.stored)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    several(st.tuples(st.integers(0, 2), st.sampled_from("aab")), 30),
+    several(st.tuples(st.integers(0, 4), st.sampled_from(["checkpoint", "restart", "crash", "undo"])), 15),
+    st.sampled_from([0, 3, 8]),
+)
+def test_windows_much_smaller_than_a_bucket(
+    steps: list[tuple[int, str]], way: list[tuple[int, Event]], lateness: int
+) -> None:
+    """All windows are in one bucket, which never closes: what comes back of it are the open ones."""
+    times = [4 * sum(step for step, _ in steps[: i + 1]) for i in range(len(steps))]
+    rows: list[list[Row]] = [[(time, key, None, 1, True)] for time, (_, key) in zip(times, steps, strict=True)]
+    want = windowed(
+        [Record([time], [(time, (key,), 1)]) for time, (_, key) in zip(times, steps, strict=True)], lateness, 4, 0
+    )
+    process = chain(Tumbling(4, 0), COUNT, lateness=lateness)
+    seen = process.run(source(rows), way)
+    assert [(r, row["key"], row["rows"]) for (r, *_), row in zip(closed(seen), seen.rows, strict=True)] == [
+        (r, *group, len(values)) for r, _, group, values in sorted(want.closed, key=lambda one: one[:3])
+    ]
+    assert seen.counts.get("held", 0) == sum(want.held.values())
+    assert set(process.stored) <= {0}
 
 
 @settings(max_examples=25, deadline=None)

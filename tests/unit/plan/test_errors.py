@@ -484,6 +484,12 @@ CASES: list[Case] = [
         lambda t: [read(t).expect("e", c("value") > 0) for _ in "12"],
     ),
     ("SP118", 'two steps are named "filter"', "another name", lambda t: read(t, name="filter").filter(c("value") > 0)),
+    (
+        "SP118",
+        'no step can be named "source"',
+        "another name",
+        lambda t: ready(t).deduplicate("user_id", within="1m", name="source"),
+    ),
 ]
 
 

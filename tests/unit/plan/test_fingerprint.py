@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 import streamproc as sp
+from streamproc.flow.stream import Stream
 from streamproc.plan import load_topology, plan
 from streamproc.plan.fingerprint import fingerprint
 
@@ -87,3 +89,36 @@ def test_values_differ_by_meaning_and_not_by_identity() -> None:
     ]
     assert [fingerprint(a) == fingerprint(b) for a, b in same] == [True] * len(same)
     assert [fingerprint(a) == fingerprint(b) for a, b in different] == [False] * len(different)
+
+
+def lineages(build: Callable[[Stream], None], lateness: str = "0s") -> dict[str, str]:
+    """Lineage of each step with state."""
+    topology = sp.Topology("t")
+    stream = topology.read_kafka("e", format=sp.Json({"u": pl.String, "at": pl.Datetime}), partitioned_by="u")
+    build(stream.with_watermark("at", lateness=lateness))
+    (stage,) = plan(topology).stages
+    assert all(not step.lineage for step in stage.steps if not step.signature)
+    assert all(step.signature.startswith(step.kind) for step in stage.steps if step.signature)
+    return {step.id: step.lineage for step in stage.steps if step.signature}
+
+
+def once(stream: Stream, table: str, *, name: str | None = None, within: str = "1h") -> None:
+    stream.filter(pl.col("u") == table).deduplicate("u", within=within, name=name).write_delta(table)
+
+
+def test_the_lineage_of_a_step_is_what_comes_before_it() -> None:
+    def a_and_b(stream: Stream) -> None:
+        once(stream, "a")
+        once(stream, "b")
+
+    both = lineages(a_and_b)
+    alone = lineages(lambda s: once(s, "b"))
+    assert both["deduplicate-2"] == alone["deduplicate"] != both["deduplicate"]
+    assert len(both["deduplicate"]) == 32
+    assert lineages(lambda s: once(s, "b", within="2h"))["deduplicate"] == alone["deduplicate"], "it is no part of it"
+    assert lineages(lambda s: once(s, "b"), lateness="1s")["deduplicate"] != alone["deduplicate"]
+    assert alone["with_watermark"] == both["with_watermark"] != ""
+
+
+def test_a_named_step_needs_no_lineage() -> None:
+    assert lineages(lambda s: once(s, "a", name="mine"))["mine"] == ""

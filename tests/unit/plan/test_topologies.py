@@ -169,11 +169,11 @@ def test_reads_of_one_topic_share_a_stage_and_a_step_where_the_format_is_the_sam
 def test_a_name_pins_the_id() -> None:
     topology = sp.Topology("t")
     events = topology.read_kafka(
-        "events", format=sp.Json({"u": pl.String, "at": pl.Datetime}), partitioned_by="u", name="source"
+        "events", format=sp.Json({"u": pl.String, "at": pl.Datetime}), partitioned_by="u", name="events"
     ).with_watermark("at", lateness="1s")
     events.deduplicate("u", within="1s", name="mine").deduplicate("u", within="2s").write_delta("a")
     assert [step.id for step in plan(topology).stages[0].steps] == [
-        "source",
+        "events",
         "with_watermark",
         "mine",
         "deduplicate-2",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streamproc import position
 from streamproc.errors import DataError, Fenced, LogError
 from streamproc.operators.base import Result
-from streamproc.operators.batch import Batch
+from streamproc.operators.batch import Batch, Records
 from streamproc.plan.model import FAILED_SCHEMA, Plan, Stage, Step, Table
 from streamproc.runtime.log import Log, TopicPartition
 from streamproc.runtime.memory.broker import MemoryBroker
@@ -57,6 +57,9 @@ class StoreSink:
     store: Store
     epochs: dict[str, int] = field(default_factory=dict)
     buffer: dict[str, tuple[list[pl.DataFrame], int]] = field(default_factory=dict)
+
+    def check(self, claims: Iterable[Claim]) -> None:
+        pass
 
     def claim(self, claims: Iterable[Claim]) -> Mapping[str, TableState]:
         for claim in claims:
@@ -364,6 +367,28 @@ class _Usurped(dict[str, int]):
 
     def __getitem__(self, task: str) -> int:
         return super().__getitem__(task) + 1
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_fenced_task_costs_the_others_no_record(monkeypatch: pytest.MonkeyPatch, offered: bool) -> None:
+    """Fenced comes from a batch of another task, which has been processed then, or not."""
+    world = World(partitions=2)
+    world.send(40)
+    driver = world.driver()
+    driver.step()
+    process, fences = driver.worker.process, [True, True]
+
+    def fencing(partition: TopicPartition, records: Records, end: int) -> None:
+        fence = fences.pop() if fences else False
+        if offered or not fence:
+            process(partition, records, end)
+        if fence:
+            raise Fenced("SP702", "another owner", tasks={world.plan.task("clicks", 1 - partition.partition)})
+
+    monkeypatch.setattr(driver.worker, "process", fencing)
+    driver.run()
+    assert world.rows == world.sent
+    assert driver.progress().read >= 40
 
 
 def test_record_that_stops_the_run() -> None:

@@ -42,13 +42,26 @@ def test_facts_before_and_after_a_transaction(broker: MemoryBroker) -> None:
     log = join(broker)
     broker.append(P0, [b"x"] * 3)
     broker.delete_records(P0, 1)
-    assert log.facts(P0, "job/clicks/0") == Facts("id-0", 1, 3, None, None)
+    assert log.facts(P0, "job/clicks/0") == Facts("id-0", 2, None, 1, 3, None, None)
     log.transact({P0: 2, P1: 0}, {"job/clicks/0": b"m1"})
     log.transact({P0: 3, P1: 0}, {"job/clicks/0": b"m2"})
-    assert log.facts(P0, "job/clicks/0") == Facts("id-0", 1, 3, 3, b"m2")
-    assert log.facts(P1, "job/clicks/1") == Facts("id-0", 0, 0, 0, None)
+    assert log.facts(P0, "job/clicks/0") == Facts("id-0", 2, None, 1, 3, 3, b"m2")
+    assert log.facts(P1, "job/clicks/1") == Facts("id-0", 2, None, 0, 0, 0, None)
     log.transact({P0: 3}, {"job/clicks/0": None})
     assert log.facts(P0, "job/clicks/0").manifest is None
+
+
+def test_the_fewest_partitions_that_any_sibling_has_on_record(broker: MemoryBroker) -> None:
+    log = join(broker)
+    log.transact({P0: 1}, {"job/clicks/0": b'{"partitions": 3}', "job/clicks/1": b'{"partitions": 2}'})
+    log.transact({P0: 2}, {"job/clicks/1": b'{"partitions": 4}', "job/clicks2/0": b'{"partitions": 1}', "job": b"{}"})
+    broker.grow_topic("clicks", 5)
+    facts = log.facts(TopicPartition("clicks", 4), "job/clicks/4")
+    assert (facts.partitions, facts.partitions_before, facts.manifest) == (5, 3, None)
+    log.transact({P0: 3}, {"job/clicks/0": None})
+    assert log.facts(P1, "job/clicks/1").partitions_before == 4
+    log.transact({P0: 4}, {"job/clicks/1": b"damaged"})
+    assert log.facts(P1, "job/clicks/1").partitions_before is None
 
 
 def test_missing_topic_is_named_with_the_nearest(broker: MemoryBroker) -> None:

@@ -93,7 +93,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     real = table_module.write_deltalake
 
     def arm(
-        when: str, *, error: Exception | None = None, times: int = 1, then: Callable[[], None] | None = None
+        when: str, *, error: BaseException | None = None, times: int = 1, then: Callable[[], None] | None = None
     ) -> list[str]:
         hits: list[str] = []
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from deltalake import DeltaTable
 
@@ -14,9 +15,13 @@ from streamproc.errors import Fenced, TableError
 from streamproc.position import before
 from streamproc.sinks.base import Claim
 from streamproc.sinks.delta import table as table_module
+from streamproc.sinks.delta import verify
 
 if TYPE_CHECKING:
     from tests.unit.sinks.conftest import Lake
+
+Panic = pl.exceptions.PanicException
+"""Of Rust: a BaseException."""
 
 Refuses = Callable[..., TableError]
 
@@ -86,8 +91,123 @@ def test_rows_lost(lake: Lake, refuses: Refuses) -> None:
         lambda: lake.claim(sink, start=20, confirmed=replace(known, v=before(20))), "SP507", "lost rows", "offset 20"
     )
     refuses(lambda: lake.claim(sink, "b", start=20, confirmed=known), "SP507", "lost rows", '"b"')
-    refuses(lambda: lake.claim(sink, start=11), "SP507", "lost rows")
     refuses(lambda: lake.claim(sink, start=10, confirmed=replace(known, version=99)), "SP507", "version 99")
+
+
+def test_a_table_that_was_left_out_goes_on_where_the_task_is(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    before_it = lake.open("w1")
+    lake.claim(before_it, first=True)
+    lake.put(before_it, 0, 3)
+    back = lake.open("w2")
+    state = lake.claim(back, start=6, same_code=False)
+    assert (state.v, state.epoch) == (before(6), 2)
+    assert lake.table().transaction_version("a") == before(6)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "a goes on at offset 6" in line
+    assert "from offset 3" in line
+    known = lake.put(back, 6, 9)["a"]
+    assert lake.rows() == [0, 1, 2, 6, 7, 8]
+    found = verify(lake.uri)
+    assert (found.problems, found.tasks) == ((), {"a": before(9)})
+    assert [(r.task, r.start, r.end, r.version) for r in found.restarts] == [("a", before(3), before(6), 3)]
+    with pytest.raises(Fenced):
+        lake.put(before_it, 3, 6)
+    assert lake.claim(lake.open("w3"), start=9, confirmed=known).v == before(9)  # and that is that
+    assert len(verify(lake.uri).restarts) == 1
+
+
+def test_only_the_tasks_that_were_left_out_start_anew(lake: Lake) -> None:
+    first = lake.open("w1")
+    first.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    lake.put(first, 0, 9, "a")
+    lake.put(first, 0, 3, "b")
+    states = lake.open("w2").claim([Claim(task, "T", before(6), None, False) for task in "abc"])
+    assert {task: state.v for task, state in states.items()} == {"a": before(9), "b": before(6), "c": before(6)}
+    assert [r.task for r in verify(lake.uri).restarts] == ["b"]
+
+
+def test_a_check_says_what_the_claim_would_and_changes_nothing(lake: Lake, refuses: Refuses) -> None:
+    first = lake.open("w1")
+    lake.claim(first, first=True)
+    known = lake.put(first, 0, 10)["a"]
+    sink, version = lake.open("w2"), lake.version()
+    refused = {
+        "SP505": Claim("a", "T", 0, None, True),
+        "SP507": Claim("a", "T", before(20), replace(known, v=before(20)), False),
+        "SP504": Claim("a", "U", before(10), known, False),
+        "SP506": Claim("a", "T", before(10), replace(known, id="another"), False),
+        "SP509": Claim("a", "T", before(9), known, False, same_code=False),
+    }
+    for code, claim in refused.items():
+        refuses(lambda claim=claim: sink.check([Claim("b", "T", 0, None, True), claim]), code)
+        refuses(lambda claim=claim: sink.claim([Claim("b", "T", 0, None, True), claim]), code)
+    sink.check([Claim("a", "T", before(10), known, False), Claim("b", "T", 0, None, True)])
+    sink.check([])
+    assert lake.version() == version
+    lake.put(first, 10, 12)  # it is still the owner's
+    assert lake.rows() == list(range(12))
+
+
+def test_a_check_sees_what_others_did_since_the_table_was_opened(lake: Lake, refuses: Refuses) -> None:
+    sink, other = lake.open("w1"), lake.open("w2")
+    known = lake.claim(other, first=True)
+    refuses(lambda: sink.check([Claim("a", "T", 0, None, True)]), "SP505")
+    lake.put(other, 0, 5)
+    lake.table().delete("n = 3")
+    refuses(lambda: sink.check([Claim("a", "T", before(5), known, False)]), "SP507", "DELETE")
+
+
+def test_a_check_keeps_what_is_owned_and_finds_what_is_lost(lake: Lake) -> None:
+    sink, other = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    lake.claim(other, "b", confirmed=known["b"])
+    sink.check([Claim("c", "T", 0, None, True)])
+    with pytest.raises(Fenced) as caught:
+        sink.write("a", lake.batch("a", 5, 7), before(7), {})
+    assert caught.value.tasks == {"b"}
+    sink.release("b")
+    sink.commit().result()
+    assert lake.rows("a") == list(range(7))  # what was written when it was told is taken
+
+
+def test_a_task_that_was_claimed_and_never_written_is_released(lake: Lake) -> None:
+    """A takeover that fails at another table: the task goes elsewhere, and those that stay are not disturbed."""
+    sink, other = lake.open("w1"), lake.open("w2")
+    lake.claim(sink, "a", first=True)
+    known = lake.claim(sink, "b", first=True)
+    sink.release("b")
+    sink.release("never claimed")
+    lake.claim(other, "b", confirmed=known)
+    lake.put(other, 0, 3, "b")
+    assert set(lake.put(sink, 0, 5, "a")) == {"a"}
+    with pytest.raises(Fenced):
+        lake.put(sink, 0, 3, "b")
+    assert (lake.rows("a"), lake.rows("b")) == (list(range(5)), list(range(3)))
+
+
+@pytest.mark.parametrize("tasks", ["a", "ab"])
+def test_a_claim_that_fails_owns_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, tasks: str) -> None:
+    """Also of tasks that nobody was faster with, and of those that were ours before."""
+    sink, other = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ac"])
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    real = DeltaTable.update_incremental
+
+    def update(self: DeltaTable) -> None:
+        monkeypatch.setattr(DeltaTable, "update_incremental", real)
+        lake.claim(other, "a")
+        real(self)
+
+    monkeypatch.setattr(DeltaTable, "update_incremental", update)
+    with pytest.raises(Fenced):
+        sink.claim([Claim(task, "T", 0, known.get(task), False) for task in tasks])
+    assert set(sink._committer.owned) == {"c"}
+    with pytest.raises(Fenced):
+        lake.put(sink, 5, 6, "a")
+    lake.claim(other, "b")
+    assert set(lake.put(sink, 0, 5, "c")) == {"c"}
+    assert (lake.rows("a"), lake.rows("c")) == ([], list(range(5)))
 
 
 def test_another_table_in_its_place(lake: Lake, refuses: Refuses) -> None:
@@ -132,7 +252,10 @@ def test_of_many_claims_at_once_all_get_an_epoch_of_their_own_or_are_fenced(lake
 
 
 @pytest.mark.parametrize("landed", [True, False])
-def test_a_claim_whose_answer_is_lost(lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool) -> None:
+@pytest.mark.parametrize("error", [OSError("operation timed out"), Panic("a lock is poisoned")])
+def test_a_claim_whose_answer_is_lost(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool, error: BaseException
+) -> None:
     real, hits = table_module.Table.touch, []
 
     def touch(self: Any, *args: Any) -> None:
@@ -141,7 +264,7 @@ def test_a_claim_whose_answer_is_lost(lake: Lake, monkeypatch: pytest.MonkeyPatc
         hits.append(1)
         if landed:
             real(self, *args)
-        raise OSError("operation timed out")
+        raise error
 
     monkeypatch.setattr(table_module.Table, "touch", touch)
     sink = lake.open("w1")
@@ -192,4 +315,4 @@ def test_claims_that_never_get_through_end(lake: Lake, monkeypatch: pytest.Monke
     sink = lake.open("w1")
     monkeypatch.setattr(table_module.Table, "touch", touch)
     refuses(lambda: lake.claim(sink, first=True), "SP508", lake.uri, "connection refused")
-    assert 3 < len(lake.slept) < 20
+    assert 25 < sum(lake.slept) < 40

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from streamproc.errors import Fenced, TableError
 from streamproc.position import before
 from streamproc.sinks.base import Claim
+from streamproc.sinks.delta import table as table_module
 from streamproc.sinks.delta import verify
-from streamproc.sinks.delta.committer import Committer
+from streamproc.sinks.delta.committer import Committer, Part
+from streamproc.sinks.delta.log import Commit, Log
 
 if TYPE_CHECKING:
     from tests.unit.sinks.conftest import Lake
@@ -63,12 +66,16 @@ def test_an_answer_that_is_lost(lake: Lake, faulty: Faulty, when: str) -> None:
     assert verify(lake.uri).ok
 
 
-def test_retries_are_bounded_and_nothing_is_lost(lake: Lake, faulty: Faulty, refuses: Refuses) -> None:
+def test_retries_are_bounded_and_nothing_is_lost(
+    lake: Lake, faulty: Faulty, refuses: Refuses, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = lake.open("w1")
     known = lake.claim(sink, first=True)
     faulty("before", times=100)
     refuses(lambda: lake.put(sink, 0, 5), "SP508", "connection reset", "nothing is lost")
-    assert sum(lake.slept) < 5
+    assert 25 < sum(lake.slept) < 40
+    assert max(lake.slept) == 5
+    assert len([r for r in caplog.records if "trying again" in r.getMessage()]) == len(lake.slept)
     refuses(lambda: sink.write("a", None, before(6), {}), "SP508")  # it stays broken
     faulty("before", times=0)
     again = lake.open("w2")
@@ -77,12 +84,89 @@ def test_retries_are_bounded_and_nothing_is_lost(lake: Lake, faulty: Faulty, ref
     assert lake.rows() == list(range(5))
 
 
-def test_a_full_disk_is_not_tried_again(lake: Lake, faulty: Faulty, refuses: Refuses) -> None:
+@pytest.mark.parametrize("when", ["after", "before"])
+def test_a_panic_says_as_little_as_an_answer_that_is_lost(lake: Lake, faulty: Faulty, when: str) -> None:
+    """It is no Exception. Here it happens in a commit that nobody waits for."""
+    sink = lake.open("w1", rows_flush=5)
+    lake.claim(sink, first=True)
+    hits = faulty(when, error=pl.exceptions.PanicException("a lock is poisoned"))
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    assert hits == [when]
+    lake.put(sink, 5, 12)
+    assert lake.rows() == list(range(12))
+    assert verify(lake.uri).ok
+
+
+@pytest.mark.parametrize("where", ["reload", "checkpoint"])
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_a_panic_elsewhere_stops_the_sink(
+    lake: Lake, faulty: Faulty, refuses: Refuses, monkeypatch: pytest.MonkeyPatch, where: str, own_thread: bool
+) -> None:
+    sink = lake.open("w1", rows_flush=5, **({"executor": None} if own_thread else {}))
+    known = lake.claim(sink, first=True)
+
+    def panic(self: Any) -> None:
+        raise pl.exceptions.PanicException("a lock is poisoned")
+
+    monkeypatch.setattr(table_module.Table, where, panic)
+    sink._committer._maintenance._commits = 50
+    faulty("after", times=1 if where == "reload" else 0)
+    sink.write("a", lake.batch("a", 0, 5), before(5), {})
+    refuses(lambda: sink.commit().result(20), "SP510", lake.uri)
+    refuses(lambda: lake.put(sink, 5, 6), "SP510")
+    monkeypatch.undo()
+    again = lake.open("w2")
+    lake.claim(again, confirmed=known)
+    lake.put(again, 0, 6)
+    assert lake.rows() == list(range(6))
+
+
+def test_an_interrupt_is_no_outcome(lake: Lake, faulty: Faulty) -> None:
+    sink = lake.open("w1")
+    known = lake.claim(sink, first=True)
+    faulty("after", error=KeyboardInterrupt())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            lake.put(sink, 0, 5)
+    again = lake.open("w2")
+    assert lake.claim(again, confirmed=known).v == before(5)
+
+
+def test_a_log_that_can_t_be_read_for_a_moment(lake: Lake, monkeypatch: pytest.MonkeyPatch, faulty: Faulty) -> None:
     sink = lake.open("w1")
     lake.claim(sink, first=True)
-    hits = faulty("before", error=OSError("Generic error: No space left on device (os error 28)"), times=100)
-    refuses(lambda: lake.put(sink, 0, 5), "SP508", "No space left", "make room")
+    real, hits = Log.read, []
+
+    def read(self: Log, version: int) -> Commit | None:
+        hits.append(version)
+        if len(hits) <= 3:
+            raise OSError("stale file handle")
+        return real(self, version)
+
+    monkeypatch.setattr(Log, "read", read)
+    faulty("after")
+    assert lake.put(sink, 0, 5)["a"].v == before(5)
+    assert len(lake.slept) == 3
+    assert lake.rows() == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("Generic error: No space left on device (os error 28)", "make room"),
+        ("Generic error: Permission denied (os error 13)", "the right to write"),
+        ("Generic S3 error: <Code>NoSuchBucket</Code>", "mend the cause"),
+    ],
+)
+def test_what_is_hopeless_is_not_tried_again(
+    lake: Lake, faulty: Faulty, refuses: Refuses, error: str, words: str
+) -> None:
+    sink = lake.open("w1")
+    lake.claim(sink, first=True)
+    hits = faulty("before", error=OSError(error), times=100)
+    refuses(lambda: lake.put(sink, 0, 5), "SP508", error, words)
     assert len(hits) == 1
+    assert lake.slept == []
 
 
 def test_a_zombie_writes_nothing(lake: Lake) -> None:
@@ -159,6 +243,17 @@ def test_the_handle_does_not_jump_over_a_claim(lake: Lake) -> None:
     assert (lake.rows("a"), lake.rows("b")) == (list(range(5)), list(range(5)))
 
 
+def test_a_task_that_is_lost_and_has_nothing_to_write_holds_nobody_up(lake: Lake) -> None:
+    """The caller hears of tasks that it writes only: what it is told to be durable must be."""
+    sink, owner = lake.open("w1"), lake.open("w2")
+    known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
+    lake.claim(owner, "b", confirmed=known["b"])
+    committer: Committer = sink._committer
+    states = committer.commit({"a": Part(before(5), {}, [lake.batch("a", 0, 5)])})
+    assert states["a"].v == before(5)
+    assert (lake.rows("a"), committer.lost) == (list(range(5)), {"b"})
+
+
 def test_two_owners_of_different_tasks_don_t_disturb_each_other(lake: Lake) -> None:
     one, two = lake.open("w1"), lake.open("w2")
     lake.claim(one, "a", first=True)
@@ -178,7 +273,7 @@ def test_claiming_more_finds_what_was_lost_meanwhile(lake: Lake) -> None:
     with pytest.raises(Fenced) as caught:
         lake.put(sink, 0, 5, "b")
     assert caught.value.tasks == {"a"}
-    lake.put(sink, 0, 5, "b")
+    sink.commit().result()  # of the other task nothing is lost
     assert lake.rows("b") == list(range(5))
 
 

@@ -102,7 +102,10 @@ TOPIC = topic_hash("T")
         (InTable(5, 1, TOPIC), None, False, True, OnClaim.RESUME),
         (InTable(5, 1, TOPIC), TableState("id", 7, 5, 1), False, True, OnClaim.RESUME),
         (InTable(4, 1, TOPIC), TableState("id", 7, 4, 1), False, True, OnClaim.RESUME),  # a quiet table
-        (InTable(4, 1, TOPIC), None, False, True, OnClaim.LOST_ROWS),
+        (InTable(4, 1, TOPIC), None, False, True, OnClaim.RESTART),  # a table that was left out for a while
+        (InTable(4, 1, TOPIC), None, False, False, OnClaim.RESTART),
+        (InTable(4, 1, TOPIC), None, True, True, OnClaim.LOST_STATE),
+        (InTable(4, 1, topic_hash("U")), None, False, True, OnClaim.OTHER_TOPIC),
         (InTable(4, 1, TOPIC), TableState("id", 7, 5, 1), False, True, OnClaim.LOST_ROWS),
         (InTable(), TableState("id", 7, 5, 1), False, True, OnClaim.LOST_ROWS),
         (InTable(5, 1, TOPIC), TableState("id", 9, 5, 1), False, True, OnClaim.LOST_ROWS),  # an older version of it
@@ -129,6 +132,11 @@ def test_no_claim_is_accepted_on_a_table_that_lacks_what_state_relies_on() -> No
         if verdict is OnClaim.NEW:
             assert v is None
             assert known is None
+        if verdict is OnClaim.RESTART:
+            assert known is None
+            assert v is not None
+            assert v < start
+            assert not first
 
 
 def test_the_hash_of_a_topic_is_positive_63_bits_and_stable() -> None:

@@ -17,6 +17,7 @@ from streamproc.errors import Fenced, TableError
 from streamproc.position import before
 from streamproc.sinks.base import Claim
 from streamproc.sinks.delta import DeltaSink, verify
+from streamproc.sinks.delta import sink as sink_module
 from streamproc.sinks.delta import table as table_module
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ def eventually(what: Callable[[], bool]) -> bool:
 
 def _write(sink: DeltaSink, lake: Lake, start: int, end: int) -> None:
     sink.write("a", lake.batch("a", start, end), before(end), {"in": end})
+
+
+def _python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},  # noqa: PTH109
+    )
 
 
 def test_a_commit_runs_beside_the_caller(lake: Lake, gate: threading.Event) -> None:
@@ -128,6 +140,57 @@ def test_close_waits_for_what_is_in_flight_and_drops_the_rest(lake: Lake, gate: 
     assert lake.rows() == list(range(5))
 
 
+def test_a_commit_that_hangs_makes_nobody_wait_for_ever(
+    lake: Lake, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = lake.open("w1", executor=None, rows_flush=10)
+    lake.claim(sink, first=True)
+    monkeypatch.setattr(sink_module, "WAIT_S", 0.1)
+    monkeypatch.setattr(sink_module, "CLOSE_S", 0.1)
+    with pytest.raises(TableError, match="SP508") as caught:
+        _write(sink, lake, 0, 25)
+    assert "not taking rows" in str(caught.value)
+    assert lake.uri in str(caught.value)
+    for wait in (
+        lambda: sink.release("a"),
+        lambda: lake.claim(sink, "b"),
+        lambda: sink.check([Claim("b", "T", 0, None, True)]),
+    ):
+        with pytest.raises(TableError, match="SP508"):
+            wait()
+    waiting = sink.commit()
+    sink.close()
+    assert waiting.cancelled()
+    gate.set()
+    assert eventually(lambda: lake.rows() == list(range(25)))
+
+
+HANGS = """
+    import sys, threading
+    import polars as pl
+    from streamproc.plan.model import Table
+    from streamproc.position import COLUMN, before, record
+    from streamproc.sinks.base import Claim
+    from streamproc.sinks.delta import DeltaSink, sink as sink_module, table
+
+    sink_module.CLOSE_S = 0.1
+    sink = DeltaSink(Table("t", {"n": pl.Int64()}), sys.argv[1], topology="job", writer="w1")
+    sink.claim([Claim("a", "T", 0, None, True)])
+    begun = threading.Event()
+    table.write_deltalake = lambda *_, **__: begun.set() or threading.Event().wait()
+    sink.write("a", pl.DataFrame({"n": [1], COLUMN: [record(0)]}), before(1), {})
+    sink.commit()
+    begun.wait(20)
+    sink.close()
+"""
+
+
+def test_a_process_ends_though_a_commit_hangs(tmp_path: Path) -> None:
+    run = _python(HANGS, str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    assert "left behind" in run.stderr
+
+
 def test_commits_stay_fast(lake: Lake) -> None:
     sink = lake.open("w1", executor=None)
     sink.claim([Claim(f"t{i}", "T", 0, None, True) for i in range(4)])
@@ -186,26 +249,15 @@ FULL = """
 
 
 def test_a_real_limit_on_file_size_stops_cleanly_and_nothing_is_lost(lake: Lake, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), str(tmp_path), "20000"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},  # noqa: PTH109
-    )
+    run = _python(FULL, str(tmp_path), "20000")
     assert run.returncode == 3, run.stderr
     assert "error[SP508]" in run.stdout
     assert "make room" in run.stdout
     found = verify(f"{tmp_path}/t")
     assert found.ok
     assert (found.tasks["a"], found.rows) == (before(10), 10)
-    mended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL).replace("0, None, True", "before(10), None, False").replace(
-            "sink.write(\"a\", rows.head(10), before(10), {})", ""), str(tmp_path), "-1"],
-        capture_output=True, text=True, timeout=60, check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},  # noqa: PTH109
-    )  # fmt: skip
+    again = FULL.replace("0, None, True", "before(10), None, False")
+    mended = _python(again.replace('sink.write("a", rows.head(10), before(10), {})', ""), str(tmp_path), "-1")
     assert mended.returncode == 0, mended.stderr
     assert verify(f"{tmp_path}/t").rows == 20_000
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from deltalake import write_deltalake
 
+from streamproc.cli.verify import _details
 from streamproc.errors import TableError
 from streamproc.position import before
 from streamproc.sinks.delta import Restart, counters, head, reset, row_count, verify
@@ -77,6 +79,27 @@ def test_a_sound_log() -> None:
 )
 def test_planted(commits: tuple[Commit, ...], expected: list[tuple[int, str]]) -> None:
     assert kinds(*commits) == expected
+
+
+def test_what_was_left_out_is_told_and_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    def left_out(version: int, start: int, end: int, epoch: int) -> Commit:
+        commit = claim(version, end, epoch)
+        return replace(commit, metadata=commit.metadata | {"restarts": {"a": before(start)}})
+
+    log = [CREATED, claim(1, 0), data(2, 0, 5), left_out(3, 5, 9, 2), data(4, 9, 12, 2), left_out(5, 12, 20, 3)]
+    found = check(log)
+    assert (found.problems, found.rows, found.tasks) == ((), 8, {"a": before(20)})
+    assert [str(restart) for restart in found.restarts] == [
+        "version 3: a: from offset 5 to offset 9 not written by this topology",
+        "version 5: a: from offset 12 to offset 20 not written by this topology",
+    ]
+    _details("readings", found)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "left out: version 3: a: from offset 5 to offset 9 not written by this topology" in shown
+    assert kinds(*log[1:4], data(4, 10, 12, 2)) == [(4, "gap")]
+    assert kinds(*log[1:4], data(4, 6, 12, 2)) == [(4, "overlap")]
+    assert kinds(*log[1:3], left_out(3, 6, 9, 2)) == [(3, "gap")]  # not even where it says that it was
+    assert kinds(*log[1:3], left_out(3, 3, 9, 2)) == [(3, "regression")]
 
 
 def test_a_range_that_goes_back_and_a_txn_that_says_something_else() -> None:

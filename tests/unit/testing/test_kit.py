@@ -239,6 +239,23 @@ def test_a_record_that_stops_the_run_comes_out_as_it_is() -> None:
         assert sorted(t.table("out")["x"]) == [1, 2]
 
 
+@pytest.mark.parametrize("in_checkpoint", [False, True])
+def test_accounts_are_there_right_after_a_restart(in_checkpoint: bool) -> None:
+    with TopologyTest(readings(), partitions=2) as t:
+        t.send("sensors", messages(), key=key)
+        t.run()
+        durable = t.accounts()
+        assert durable["source"]["in"] == len(messages())
+        t.send("sensors", messages(), key=key)
+        t.step()
+        t.crash(in_checkpoint=in_checkpoint)
+        t.restart()
+        assert t.accounts() == durable
+        assert t.accounts() == durable, "nothing was processed"
+        t.run()
+        assert t.accounts()["source"]["in"] == 2 * len(messages())
+
+
 def test_errors_of_the_topology_come_out_as_they_are() -> None:
     topology = sp.Topology("wrong")
     stream = topology.read_kafka("t", format=sp.Json({"x": pl.Int64}))
