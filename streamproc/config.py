@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import SecretStr, ValidationError
 
+from streamproc import strict_yaml
 from streamproc.errors import ConfigError
 from streamproc.settings import HARMLESS, Model, Settings
 
@@ -172,15 +171,15 @@ _Layer = Iterable[tuple[Key, object, str]]
 
 def _from_file(file: Path) -> _Layer:
     try:
-        body = _yaml(file.read_text(encoding="utf-8"))
+        body = strict_yaml.load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError("SP204", f'configuration file "{file}" can\'t be read: {reason}') from None
-    except yaml.YAMLError as error:
+    except strict_yaml.Error as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         raise ConfigError(
-            "SP204", f"configuration file is not valid YAML: {_yaml_reason(error)}", detail=[place]
+            "SP204", f"configuration file is not valid YAML: {strict_yaml.reason(error)}", detail=[place]
         ) from None
     if body is None:
         return []
@@ -242,34 +241,11 @@ def _assigned(path: str, value: str, origin: str, known: list[str], name: str) -
 
 def _parsed(path: str, value: str, origin: str) -> object:
     try:
-        return _yaml(value)
-    except yaml.YAMLError as error:
+        return strict_yaml.load(value)
+    except strict_yaml.Error as error:
         raise ConfigError(
-            "SP203", f'setting "{path}" is not a JSON object: {_yaml_reason(error)}', detail=[f"from {origin}"]
+            "SP203", f'setting "{path}" is not a JSON object: {strict_yaml.reason(error)}', detail=[f"from {origin}"]
         ) from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that comes twice: YAML itself would let the last one win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for name, _ in node.value:
-            key = (name.tag, name.value) if isinstance(name, yaml.ScalarNode) else id(name)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, "a key comes twice", name.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(text: str) -> object:
-    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, and stricter
-
-
-def _yaml_reason(error: yaml.YAMLError) -> str:
-    """What is wrong, without anything of the text itself, which may hold a secret; YAML's own signs are kept."""
-    reason = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "can't be parsed")
-    return re.sub(r"'(?!(?:\\t|[],}]|<[a-z ]+>)')[^']*'|\"[^\"]*\"", "...", reason)
 
 
 def _validated(values: Mapping[Key, object], origins: Mapping[Key, str]) -> Settings:

@@ -72,6 +72,21 @@ class Lake:
         except (OSError, BaseError) as error:
             raise self._unusable(error) from error
 
+    def known_identity(self) -> str | None:
+        """The lake's id, None if it has none yet; nothing is made.
+
+        Raises:
+            TableError: the lake can't be read.
+        """
+        if self.local and not self.local.exists():
+            return None
+        try:
+            return bytes(obstore.get(self.store(), _ID).bytes()).decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, BaseError) as error:
+            raise self._unusable(error) from error
+
     def _unusable(self, error: Exception) -> TableError:
         return TableError(
             "SP501",

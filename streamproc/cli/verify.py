@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,8 +12,8 @@ from streamproc.cli import screen, tables
 from streamproc.cli.options import ConfigFile, Sets, settings
 from streamproc.errors import TableError
 from streamproc.lake import Lake
-from streamproc.plan import load_topology, plan
-from streamproc.sinks.delta.verify import Verification
+from streamproc.plan import Plan, load_topology, plan
+from streamproc.sinks.delta.verify import Problem, Verification, check
 from streamproc.sinks.delta.verify import verify as verify_log
 
 PROBLEMS_SHOWN_MAX = 20
@@ -31,12 +32,13 @@ def verify(
     config: ConfigFile = None,
     sets: Sets = None,
 ) -> None:
-    """Prove from the Delta logs that positions have no gap, overlap or regression."""
+    """Prove from the Delta logs that positions have no gap, overlap or regression, and that a topology's tables agree."""
     lake = tables.lake_of(settings(config, sets))
-    names = list(_names(what)) if what else tables.names(lake)
-    if not names:
+    found: dict[str, Verification] = {}
+    for name in what or tables.names(lake):
+        found |= _topology(lake, plan(load_topology(name))) if name.endswith(".py") else {name: _table(lake, name)}
+    if not found:
         raise TableError("SP512", f"no tables in {lake.location}", fix="run a topology first, or give another lake")
-    found = {name: _verified(lake, name) for name in names}
     for name, result in found.items():
         _details(name, result)
     screen.say(*line(found.values()))
@@ -54,24 +56,54 @@ def line(results: Iterable[Verification]) -> tuple[str, str]:
     return f"verify: {', '.join(parts)}", "green" if all(result.ok for result in results) else "red"
 
 
-def _names(what: Iterable[str]) -> Iterable[str]:
-    for name in what:
-        if name.endswith(".py"):
-            yield from plan(load_topology(name)).tables
-        else:
-            yield name
+def _table(lake: Lake, table: str) -> Verification:
+    result = _verified(lake, table)
+    if result is None:
+        raise tables.missing(lake, table)
+    return result
 
 
-def _verified(lake: Lake, table: str) -> Verification:
+def _topology(lake: Lake, made: Plan) -> dict[str, Verification]:
+    """All tables of a topology. Each task is claimed in all tables of its stage before anything is read."""
+    found = {name: result for name in made.tables if (result := _verified(lake, name))}
+    if not found:
+        raise tables.missing(lake, next(iter(made.tables)))
+    return {name: _compared(name, made, found) for name in made.tables}
+
+
+def _compared(table: str, made: Plan, found: Mapping[str, Verification]) -> Verification:
+    """What was found of a table, and what it lacks of what the others know."""
+    if table not in found:
+        text = "the table is not there, others of the topology are"
+        return replace(check(()), problems=(Problem(-1, "missing", "", text),))
+    result = found[table]
+    if result.since:  # the commits that name its tasks may have been cleaned
+        return result
+    stages = {
+        f"{made.name}/{stage.name}" for stage in made.stages if table in (*stage.tables, made.rejected, made.late)
+    }
+    known = {task for other in found.values() for task in _tasks(other) if task.rpartition("/")[0] in stages}
+    lacks = sorted(known - _tasks(result))
+    text = "the table does not know this task, others of the topology do"
+    problems = [Problem(result.version, "missing", task, f"{task}: {text}") for task in lacks]
+    return replace(result, problems=(*result.problems, *problems))
+
+
+def _verified(lake: Lake, table: str) -> Verification | None:
     try:
         return verify_log(lake.table_uri(table), lake.options)
     except TableError as error:
-        raise tables.missing(lake, table) if error.code == MISSING else error from None
+        if error.code == MISSING:
+            return None
+        raise
+
+
+def _tasks(result: Verification) -> set[str]:
+    return {task for task, v in result.tasks.items() if v is not None}
 
 
 def _details(table: str, result: Verification) -> None:
-    tasks = sum(v is not None for v in result.tasks.values())
-    text = f"{table}: version {result.version}, {_number(tasks, 'task')}, {_number(result.rows, 'row')}"
+    text = f"{table}: version {result.version}, {_number(len(_tasks(result)), 'task')}, {_number(result.rows, 'row')}"
     if result.since:
         text += f", from version {result.since} on (earlier log entries have been cleaned)"
     screen.say(text)

@@ -25,7 +25,7 @@ def open_worker(
     executor: Executor | None = None,
     skip: Skip = frozenset(),
 ) -> Worker:
-    """Open all tables of a plan, creating those that are missing, and a worker over them.
+    """Open all tables of a plan, and a worker over them; tables that are missing are created by the first claim.
 
     Args:
         plan: what to run.
@@ -37,7 +37,7 @@ def open_worker(
         skip: records to reject unread.
 
     Raises:
-        TableError: a table differs, belongs to another topology, can't be read or written.
+        TableError: a table differs, belongs to another topology, can't be read.
     """
     identity, writer = lake.identity(new_id), new_id()
     with ExitStack() as opened:

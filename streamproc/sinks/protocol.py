@@ -69,6 +69,7 @@ class OnClaim(Enum):
     NEW = "table knows nothing of the task: v = start"
     RESUME = "v = that of the table; what is replayed below it is trimmed"
     RESTART = "table was left out for a while: v = start; what is between was not written"
+    DELETED = "refuse: the table that state knows is not there"
     REMADE = "refuse: this is not the table that state knows"
     OTHER_TOPIC = "refuse: v belongs to a topic that has been made anew"
     LOST_STATE = "refuse: table knows the task, state does not"
@@ -77,10 +78,11 @@ class OnClaim(Enum):
 
 
 def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
-    """Decide on a claim of a table with identity `id` at `version`. The first row that fits counts:
+    """Decide on a claim of a table with identity `id` ("": there is none) at `version`. The first row that fits counts:
 
     | confirmed | table | then |
     |---|---|---|
+    | some v | none | DELETED |
     | of another table id | any | REMADE |
     | - | v of another topic | OTHER_TOPIC |
     | newer than `version` | any | LOST_ROWS |
@@ -95,6 +97,8 @@ def on_claim(claim: Claim, table: InTable, id: str, version: int) -> OnClaim:
     remember, though the table knows the task, was no part of the topology when that checkpoint was made.
     """
     known = claim.confirmed
+    if known is not None and not id:
+        return OnClaim.DELETED
     if known is not None and known.id != id:
         return OnClaim.REMADE
     if table.v is not None and table.topic != topic_hash(claim.topic_id):

@@ -36,6 +36,7 @@ class KafkaDriver:
         worker: makes the worker over the log that it is given.
         slot: which of the processes on this machine this is.
         lake: identity of the lake, so that another job of the same name is recognised.
+        address: of the lake, for people.
         topics: logical topic name -> name in Kafka, where they differ.
         wait: wait for topics that are missing.
         drain_s: seconds for all that is done after a stop.
@@ -49,6 +50,7 @@ class KafkaDriver:
         *,
         slot: Slot,
         lake: str,
+        address: str = "",
         topics: Mapping[str, str] | None = None,
         wait: bool = False,
         drain_s: float = DRAIN_S_MAX,
@@ -58,6 +60,7 @@ class KafkaDriver:
         self._make_worker = worker
         self._identity = slot.identity(plan.name)
         self._lake = lake
+        self._address = address
         self._names = dict(topics or {})
         self._wait = wait
         self._drain_s = drain_s
@@ -102,7 +105,7 @@ class KafkaDriver:
         log = KafkaLog(self._plan, admin, self._identity, reader.metadata)
         closing.callback(log.close)
         log.open()
-        log.check_job(self._lake, _fingerprint(self._plan), self._identity)
+        log.check_job(self._lake, _fingerprint(self._plan), self._identity, self._address)
         goal = None
         if until_caught_up:
             probe = Probe(admin, self._plan.name)

@@ -60,24 +60,24 @@ class KafkaLog:
                 fix="give each machine a state directory of its own; never copy one",
             ) from None
 
-    def check_job(self, lake: str, fingerprint: str, instance: str) -> None:
+    def check_job(self, lake: str, fingerprint: str, instance: str, address: str = "") -> None:
         """Refuse to run beside, or in place of, another job of the same name; else put this one on record.
 
         Args:
             lake: identity of the lake that this job writes to.
             fingerprint: of its plan; it may change while no other worker is active.
             instance: `group.instance.id` of this worker, or of the one whose place it takes.
+            address: of the lake, for people.
 
         Raises:
             LogError: SP308 another job has this name.
         """
         self._snapshot.refresh()
-        known = self._job()
-        if known.get("lake", lake) != lake:
-            raise self._other_job(f"it writes to {known['lake']}, this one to {lake}", "run it with that lake")
+        known = job_on_record(self._snapshot)
+        check_lake(self._plan.name, known, lake, address)
         if known.get("fingerprint", fingerprint) != fingerprint:
             self._wait_alone(instance)
-        if known != (ours := {"lake": lake, "fingerprint": fingerprint}):
+        if known != (ours := {"lake": lake, "address": address, "fingerprint": fingerprint}):
             self._transactions.commit(self._state_topic, {JOB: orjson.dumps(ours)}, (), None)
 
     def facts(self, partition: TopicPartition, task: str) -> Facts:
@@ -156,35 +156,52 @@ class KafkaLog:
                 return committed, manifest
             self._admin.retry.sleep(SETTLE_PAUSE_S)
 
-    def _job(self) -> dict[str, str]:
-        try:
-            return dict(orjson.loads(self._snapshot.newest(JOB) or b"{}"))
-        except (ValueError, TypeError):
-            return {}
-
     def _wait_alone(self, instance: str) -> None:
         """The code changed: fine once no worker of the old one is active; a dead one counts until its session ends."""
         deadline = time.monotonic() + self._admin.settings.session_s + 2
         while others := [m for m in self._admin.members(self._plan.name) if m.instance != instance]:
             if time.monotonic() > deadline:
                 hosts = ", ".join(sorted({member.host for member in others}))
-                raise self._other_job(f"workers on {hosts} run another version of it", "stop them first")
+                raise _other_job(self._plan.name, f"workers on {hosts} run another version of it", "stop them first")
             self._admin.retry.sleep(SETTLE_PAUSE_S)
-
-    def _other_job(self, how: str, way_out: str) -> LogError:
-        name = self._plan.name
-        return LogError(
-            "SP308",
-            f'there is another job named "{name}"',
-            detail=[how],
-            fix=f"{way_out}, give this topology another name, or forget the other with `streamproc reset`",
-        )
 
 
 def in_group(member: bytes) -> bool:
     """Whether group metadata is that of a member. Without a generation the broker would accept any transaction."""
     at = len(_METADATA_MAGIC)
     return member.startswith(_METADATA_MAGIC) and member[at : at + 4] != b"\xff\xff\xff\xff"
+
+
+def job_on_record(snapshot: Snapshot) -> dict[str, str]:
+    """What `check_job` has put on record last: lake, its address, fingerprint; empty if nothing."""
+    try:
+        return dict(orjson.loads(snapshot.newest(JOB) or b"{}"))
+    except (ValueError, TypeError):
+        return {}
+
+
+def check_lake(name: str, known: Mapping[str, str], lake: str, address: str) -> None:
+    """Check that a job writes to the lake that is on record.
+
+    Raises:
+        LogError: SP308 it does not.
+    """
+    if known.get("lake", lake) == lake:
+        return
+    there, here = known.get("address") or known["lake"], address or lake
+    how = f"it writes to {there}, this one to {here}"
+    if there == here:
+        how = f"it writes to {there}, but that is another lake now, or none: it was emptied or made anew"
+    raise _other_job(name, how, "is STREAMPROC_LAKE right? Run it with that lake")
+
+
+def _other_job(name: str, how: str, way_out: str) -> LogError:
+    return LogError(
+        "SP308",
+        f'there is another job named "{name}"',
+        detail=[how],
+        fix=f"{way_out}, give this topology another name, or forget the other with `streamproc reset`",
+    )
 
 
 def _offset(manifest: bytes | None) -> int | None:

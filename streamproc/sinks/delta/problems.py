@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from streamproc.errors import TableError
+from streamproc.errors import Fenced, TableError
 from streamproc.position import offset_of
 from streamproc.sinks.base import Claim
 from streamproc.sinks.delta.log import Commit
@@ -56,10 +56,10 @@ def missing(uri: str) -> TableError:
     return TableError("SP511", f'there is no Delta table at "{uri}"', fix="check the name and the lake")
 
 
-def gone(uri: str) -> TableError:
+def deleted(uri: str, detail: Iterable[str] = ()) -> TableError:
     """The table is no longer there."""
     return TableError(
-        "SP506", f'table "{uri}" was deleted under the job', fix=f"put it back from a backup, or: {_RESET}"
+        "SP506", f'table "{uri}" was deleted', detail=detail, fix=f"put it back from a backup, or: {_RESET}"
     )
 
 
@@ -105,9 +105,11 @@ def owned_by_other(uri: str, owner: str, topology: str) -> TableError:
 def refused(uri: str, id: str, version: int, *, claim: Claim, table: InTable, verdict: OnClaim) -> TableError:
     """A claim that `on_claim` refuses."""
     known = claim.confirmed
-    if verdict is OnClaim.REMADE:
-        return remade(uri, known.id if known else "", id)
     task, start = f'task "{claim.task}"', offset_of(claim.start)
+    if known and verdict is OnClaim.DELETED:
+        return deleted(uri, [f"state knows that it held all rows of {task} below offset {offset_of(known.v)}"])
+    if known and verdict is OnClaim.REMADE:
+        return remade(uri, known.id, id)
     holds = "nothing" if table.v is None else f"rows below offset {offset_of(table.v)}"
     detail = [f"the table (version {version}) holds {holds}, the task goes on at offset {start}"]
     if known:
@@ -123,3 +125,15 @@ def refused(uri: str, id: str, version: int, *, claim: Claim, table: InTable, ve
         detail = [f"offsets {start} to {offset_of(table.v or 0) - 1} were written by other code, before a crash"]
         return TableError(code, message, detail=detail, fix=f"run the old version until it has drained, or: {_RESET}")
     return TableError(code, message, detail=detail, fix=f"bring back what is missing, or: {_RESET}")
+
+
+def fenced(uri: str, tasks: Iterable[str]) -> Fenced:
+    """Tasks are another's."""
+    names = sorted(tasks)
+    return Fenced(
+        "SP701",
+        f'another process owns tasks of table "{uri}"',
+        tasks=names,
+        detail=[f'task "{name}"' for name in names],
+        fix="two jobs of one name? stop one; a task that has moved to another process goes on there",
+    )

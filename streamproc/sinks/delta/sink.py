@@ -1,7 +1,7 @@
-"""The Delta sink: buffers on the worker's thread, one committer on another, at most one commit at a time.
+"""The Delta sink: buffers on the worker's thread, the table's owner on another, at most one commit at a time.
 
 Jobs run one after the other on the executor and only they touch the table. `_buffers` is changed by the worker's thread
-alone; jobs leave what they have to tell in `_lost` and `_broken`, which the next call raises.
+alone; jobs leave what they have to tell in `_owner.lost` and `_broken`, which the next call raises.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future, wait
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -17,10 +17,10 @@ from streamproc.errors import StreamprocError, TableError
 from streamproc.plan import model
 from streamproc.sinks.background import BackgroundExecutor
 from streamproc.sinks.base import Claim, TableState
-from streamproc.sinks.delta import problems
+from streamproc.sinks.delta import claiming, committing, problems
 from streamproc.sinks.delta.buffer import Buffer, Place
-from streamproc.sinks.delta.committer import Committer, Part
 from streamproc.sinks.delta.handle import pause, uri_of
+from streamproc.sinks.delta.owner import Owner
 from streamproc.sinks.delta.retry import Sleep
 from streamproc.sinks.delta.table import Table
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class DeltaSink:
-    """A Delta table as a `Sink`. It is created if it is missing.
+    """A Delta table as a `Sink`. The first claim creates it if it is missing.
 
     Args:
         planned: the table's name, columns and partitioning.
@@ -52,7 +52,7 @@ class DeltaSink:
             much `write` waits.
 
     Raises:
-        TableError: it differs from the plan, belongs to another topology, can't be written or read.
+        TableError: it differs from the plan, belongs to another topology, can't be read.
 
     Every call that waits for a commit of the sink's own thread raises a TableError after `WAIT_S` seconds.
     """
@@ -75,16 +75,14 @@ class DeltaSink:
         self._own_thread = BackgroundExecutor(f"commit {planned.name}") if executor is None else None
         self._executor: Executor = executor or self._own_thread  # type: ignore[assignment]
         self._buffers: dict[str, Buffer] = {}
-        self._lost: set[str] = set()
         self._broken: BaseException | None = None
         self._flush: Future[States] | None = None
 
-        def open() -> Committer:
-            table = Table(self._uri, planned, topology, storage_options, sleep)
-            return Committer(table, writer, sleep)
+        def open() -> Owner:
+            return Owner(Table(self._uri, planned, topology, storage_options, sleep), writer)
 
         try:
-            self._committer = self._result(self._executor.submit(open))
+            self._owner = self._result(self._executor.submit(open))
         except BaseException:
             self.close()
             raise
@@ -93,7 +91,7 @@ class DeltaSink:
         """See `Sink.check`."""
         if wanted := list(claims):
             self._raise_broken()
-            self._result(self._executor.submit(self._check, wanted))
+            self._result(self._executor.submit(claiming.check, self._owner, wanted))
 
     def claim(self, claims: Iterable[Claim]) -> States:
         """See `Sink.claim`. Other tasks that turn out fenced on the way are told by the next `write` or `commit`."""
@@ -102,9 +100,8 @@ class DeltaSink:
             return {}
         self._raise_broken()
         for claim in wanted:
-            self._lost.discard(claim.task)
             self._buffers.pop(claim.task, None)
-        states = self._result(self._executor.submit(self._claim, wanted))
+        states = self._result(self._executor.submit(claiming.claim, self._owner, wanted))
         self._buffers.update({claim.task: Buffer(states[claim.task].v, claim.start) for claim in wanted})
         return states
 
@@ -112,7 +109,7 @@ class DeltaSink:
         """See `Sink.write`."""
         self._raise_broken()
         if task not in self._buffers:
-            raise self._committer.fenced([task])
+            raise problems.fenced(self._uri, [task])
         self._buffers[task].add(rows, end, counters)
         self._raise_failed()  # about other tasks perhaps: by now the rows of this one are taken
         if self._holds(1) and (self._flush is None or self._flush.done()):
@@ -135,8 +132,7 @@ class DeltaSink:
     def release(self, task: str) -> None:
         """See `Sink.release`."""
         self._buffers.pop(task, None)
-        self._result(self._executor.submit(self._committer.release, [task]))
-        self._lost.discard(task)
+        self._result(self._executor.submit(self._owner.release, [task]))
 
     def close(self) -> None:
         """See `Sink.close`. A commit in flight is waited for, but not for ever: the process is about to end."""
@@ -167,11 +163,6 @@ class DeltaSink:
             raise problems.stuck(self._uri, WAIT_S)
         return future.result()
 
-    def _break(self, error: BaseException) -> NoReturn:
-        self._broken = error
-        self._raise_broken()
-        raise error
-
     def _raise_broken(self) -> None:
         if isinstance(self._broken, StreamprocError | KeyboardInterrupt | SystemExit):
             raise self._broken
@@ -180,50 +171,37 @@ class DeltaSink:
 
     def _raise_failed(self) -> None:
         self._raise_broken()
-        lost = self._lost & self._buffers.keys()
+        lost = self._owner.lost & self._buffers.keys()
         for task in lost:
             del self._buffers[task]
         if lost:
-            raise self._committer.fenced(lost)
+            raise problems.fenced(self._uri, lost)
 
     # What follows runs on the executor.
-
-    def _check(self, claims: list[Claim]) -> None:
-        try:
-            self._committer.check(claims)
-        finally:
-            self._lost |= self._committer.lost
-
-    def _claim(self, claims: list[Claim]) -> States:
-        try:
-            return self._committer.claim(claims)
-        except BaseException:
-            self._committer.release([claim.task for claim in claims])
-            raise
-        finally:
-            self._lost |= self._committer.lost
 
     def _commit(self, places: Mapping[str, tuple[Buffer, Place]], direct: bool) -> States:
         """Rows of an earlier commit that failed are still in the buffers, before those of this one."""
         self._raise_broken()
-        committer = self._committer
         try:
-            parts = {task: Part(place.end, place.counters, b.below(place.end)) for task, (b, place) in places.items()}
-            states = committer.commit(parts)
+            parts = {
+                task: committing.Part(place.end, place.counters, buffer.below(place.end))
+                for task, (buffer, place) in places.items()
+            }
+            states = committing.commit(self._owner, parts)
             for task, state in states.items():
                 places[task][0].landed(state.v)
-        except BaseException as error:  # noqa: BLE001  a panic of delta-rs is no Exception; whoever asks next must know
-            self._break(error)
-        lost = committer.lost & places.keys()
-        self._lost |= committer.lost
+        except BaseException as error:  # a panic of delta-rs is no Exception; whoever asks next must know
+            self._broken = error
+            self._raise_broken()
+            raise
+        lost = self._owner.lost & places.keys()
         if lost and direct:
-            raise committer.fenced(lost)
+            raise problems.fenced(self._uri, lost)
         return states
 
     def _maintain(self) -> None:
         try:
             if self._broken is None:
-                self._committer.maintain()
+                self._owner.maintain()
         except BaseException as error:  # noqa: BLE001  nobody waits for this job: the next call raises it
             self._broken = error
-        self._lost |= self._committer.lost

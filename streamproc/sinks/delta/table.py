@@ -1,4 +1,4 @@
-"""A Delta table as the protocol sees it: open or create, read what it knows of tasks, commit rows with their ids.
+"""A Delta table as the protocol sees it: find or create it, read what it knows of tasks, commit rows with their ids.
 
 A commit here is what delta-rs makes of it: done, or an exception that says nothing (see `protocol`). One handle is
 kept, because the compare-and-swap on transaction ids is against the handle's snapshot. Not for use by two threads.
@@ -7,6 +7,7 @@ kept, because the compare-and-swap on transaction ids is against the handle's sn
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -27,7 +28,7 @@ _WRITTEN_BY_DICTIONARY = 0.5
 
 
 class Table:
-    """One table, open.
+    """One table, which may be missing until `take`: to open it writes nothing.
 
     Args:
         uri: see `uri_of`.
@@ -37,7 +38,7 @@ class Table:
         sleep: waits, in seconds.
 
     Raises:
-        TableError: it differs from what is planned, belongs to another topology, can't be written or read.
+        TableError: it differs from what is planned, belongs to another topology, can't be read.
     """
 
     def __init__(
@@ -51,32 +52,61 @@ class Table:
         self._schema = delta_schema(self._types)
         self._partition_by = list(planned.partition_by)
         self._casts = {name: t for name, t in self._types.items() if t != planned.columns[name]}
-        self._handle = self._open()
-        self.id = self._identity(self._handle)
-        self._log = Log(uri, self._options)
+        self._found: DeltaTable | None = None
+        self.id = ""
+        """Its identity, "" as long as it is missing."""
+        self.reload()
 
     @property
     def version(self) -> int:
-        """Version of the handle."""
-        return self._handle.version()
+        """Version of the handle; -1 as long as the table is missing."""
+        return self._found.version() if self._found else -1
+
+    @property
+    def is_ours(self) -> bool:
+        """True if it is there and says that it is its topology's."""
+        return self._found is not None and OWNER in self._found.metadata().configuration
 
     def reload(self) -> None:
-        """Take a fresh handle.
+        """Take a fresh handle, if the table is there.
 
         Raises:
             TableError: the table is gone, made anew, no longer as planned or ours.
         """
         handle = load(self.uri, self._options, self._sleep, PATIENT)
         if handle is None:
-            raise problems.gone(self.uri)
-        if self._identity(handle) != self.id:
-            raise problems.remade(self.uri, self.id, self._identity(handle))
+            if self.id:
+                raise problems.deleted(self.uri)
+            return
+        id = str(handle.metadata().id)
+        if self.id and id != self.id:
+            raise problems.remade(self.uri, self.id, id)
         self._check(handle)
-        self._handle = handle
+        self._found, self.id = handle, id
+
+    def take(self) -> None:
+        """Create the table, or adopt one without an owner; others may be doing the same.
+
+        Raises:
+            TableError: as `reload`, or it can't be written.
+        """
+        retry = self.retry("written")
+        while not self.is_ours:
+            try:
+                self._adopt() if self._found else self._create()
+            except (DeltaError, OSError) as error:
+                retry.after(error)
+            self.reload()
+
+    def retry(self, doing: str) -> Retry:
+        """Patience with one thing that is done to the table: "written" or "read"."""
+        return Retry(self.uri, doing, self._sleep)
 
     def read(self, task: str) -> InTable:
         """What the table holds of a task, as of the handle."""
-        version_of = self._handle.transaction_version
+        if self._found is None:
+            return InTable()
+        version_of = self._found.transaction_version
         v, epoch = version_of(task), version_of(owner_id(task))
         return InTable(None if v in (None, FORGOTTEN) else v, epoch or 0, version_of(topic_id(task)))
 
@@ -86,12 +116,20 @@ class Table:
         Raises:
             TableError: they can't be read.
         """
-        retry = Retry(self.uri, "read", self._sleep)
+        retry = self.retry("read")
         while True:
             try:
                 return list(self._log.between(first, last))
             except OSError as error:
                 retry.after(error)
+
+    def writers(self, first: int) -> dict[str, str]:
+        """Writer of the last commit that names a task, by task, from version `first` to that of the handle."""
+        return {
+            task: commit.metadata.get("writer", "")
+            for commit in self.commits(first, self.version)
+            for task in commit.metadata.get("epochs", ())
+        }
 
     def stored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The planned columns of `rows`, in the types that the table holds."""
@@ -143,29 +181,27 @@ class Table:
         if bad:
             raise problems.altered(self.uri, bad)
 
-    def _open(self) -> DeltaTable:
-        """Open or create the table, or adopt one without an owner; others may be doing the same."""
-        retry = Retry(self.uri, "written", self._sleep)
-        while True:
-            handle = load(self.uri, self._options, self._sleep, PATIENT)
-            try:
-                if handle is None:
-                    return self._create()
-                self._check(handle)
-                if OWNER not in handle.metadata().configuration:
-                    handle.alter.set_table_properties(
-                        {OWNER: self.topology},
-                        raise_if_not_exists=False,
-                        commit_properties=properties({}, self._metadata),
-                        post_commithook_properties=NO_HOOKS,
-                    )
-                return handle
-            except (DeltaError, OSError) as error:
-                retry.after(error)
+    @cached_property
+    def _log(self) -> Log:
+        return Log(self.uri, self._options)
 
-    def _create(self) -> DeltaTable:
+    @property
+    def _handle(self) -> DeltaTable:
+        if self._found is None:
+            raise problems.deleted(self.uri)
+        return self._found
+
+    def _adopt(self) -> None:
+        self._handle.alter.set_table_properties(
+            {OWNER: self.topology},
+            raise_if_not_exists=False,
+            commit_properties=properties({}, self._metadata),
+            post_commithook_properties=NO_HOOKS,
+        )
+
+    def _create(self) -> None:
         """Of several at once one succeeds: retried, a creation would land on top of the other's, as another table."""
-        return DeltaTable.create(
+        DeltaTable.create(
             self.uri,
             self._schema,
             partition_by=self._partition_by,
@@ -179,9 +215,6 @@ class Table:
     @property
     def _metadata(self) -> dict[str, Any]:
         return {"format": 1, "topology": self.topology}
-
-    def _identity(self, handle: DeltaTable) -> str:
-        return str(handle.metadata().id)
 
     def _check(self, handle: DeltaTable) -> None:
         metadata = handle.metadata()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from deltalake.schema import PrimitiveType
 
 from streamproc.errors import TableError
 from streamproc.position import before
-from streamproc.sinks.base import TableState
+from streamproc.sinks.base import Claim, TableState
 from streamproc.sinks.delta import DeltaSink
 
 if TYPE_CHECKING:
@@ -118,11 +119,32 @@ def test_what_was_done_before_the_confirmed_version_is_known_already(
 def test_deleted_under_the_job(lake: Lake, running: tuple[DeltaSink, TableState], refuses: Refuses) -> None:
     shutil.rmtree(lake.uri)
     refuses(lambda: lake.put(running[0], 10, 12), "SP506", lake.uri, "deleted", "streamproc reset")
+    refuses(lambda: lake.claim(lake.open("w2"), start=10, confirmed=running[1]), "SP506", "deleted", "offset 10")
 
 
 def test_deleted_between_two_runs(lake: Lake, running: tuple[DeltaSink, TableState], refuses: Refuses) -> None:
+    """However often it is tried, and whatever else is claimed: nothing takes its place."""
     shutil.rmtree(lake.uri)
-    refuses(lambda: lake.claim(lake.open("w2"), start=10, confirmed=running[1]), "SP506", "made anew")
+    for writer in ("w2", "w3"):
+        sink = lake.open(writer)
+        claims = [Claim("b", "T", 0, None, True), Claim("a", "T", before(12), running[1], False)]
+        for start in (sink.check, sink.claim):
+            refuses(
+                lambda start=start, claims=claims: start(claims),
+                "SP506",
+                "was deleted",
+                "offset 10",
+                "streamproc reset",
+            )
+    assert not Path(lake.uri).exists()
+
+
+def test_deleted_between_check_and_claim(lake: Lake, running: tuple[DeltaSink, TableState], refuses: Refuses) -> None:
+    sink = lake.open("w2")
+    sink.check([Claim("a", "T", before(10), running[1], False)])
+    shutil.rmtree(lake.uri)
+    refuses(lambda: lake.claim(sink, start=10, confirmed=running[1]), "SP506", "was deleted")
+    assert not Path(lake.uri).exists()
 
 
 def test_replaced_under_the_job(lake: Lake, running: tuple[DeltaSink, TableState], refuses: Refuses) -> None:

@@ -202,7 +202,7 @@ def test_a_claim_that_fails_owns_nothing(lake: Lake, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(DeltaTable, "update_incremental", update)
     with pytest.raises(Fenced):
         sink.claim([Claim(task, "T", 0, known.get(task), False) for task in tasks])
-    assert set(sink._committer.owned) == {"c"}
+    assert set(sink._owner.owned) == {"c"}
     with pytest.raises(Fenced):
         lake.put(sink, 5, 6, "a")
     lake.claim(other, "b")

@@ -13,7 +13,7 @@ from streamproc.position import before
 from streamproc.sinks.base import Claim
 from streamproc.sinks.delta import table as table_module
 from streamproc.sinks.delta import verify
-from streamproc.sinks.delta.committer import Committer, Part
+from streamproc.sinks.delta.committing import Part, commit
 from streamproc.sinks.delta.log import Commit, Log
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_panic_elsewhere_stops_the_sink(
         raise pl.exceptions.PanicException("a lock is poisoned")
 
     monkeypatch.setattr(table_module.Table, where, panic)
-    sink._committer._maintenance._commits = 50
+    sink._owner._maintenance._commits = 50
     faulty("after", times=1 if where == "reload" else 0)
     sink.write("a", lake.batch("a", 0, 5), before(5), {})
     refuses(lambda: sink.commit().result(20), "SP510", lake.uri)
@@ -248,10 +248,10 @@ def test_a_task_that_is_lost_and_has_nothing_to_write_holds_nobody_up(lake: Lake
     sink, owner = lake.open("w1"), lake.open("w2")
     known = sink.claim([Claim(task, "T", 0, None, True) for task in "ab"])
     lake.claim(owner, "b", confirmed=known["b"])
-    committer: Committer = sink._committer
-    states = committer.commit({"a": Part(before(5), {}, [lake.batch("a", 0, 5)])})
+    owner = sink._owner
+    states = commit(owner, {"a": Part(before(5), {}, [lake.batch("a", 0, 5)])})
     assert states["a"].v == before(5)
-    assert (lake.rows("a"), committer.lost) == (list(range(5)), {"b"})
+    assert (lake.rows("a"), owner.lost) == (list(range(5)), {"b"})
 
 
 def test_two_owners_of_different_tasks_don_t_disturb_each_other(lake: Lake) -> None:
@@ -281,8 +281,7 @@ def test_a_zombie_finds_out_at_its_maintenance(lake: Lake, monkeypatch: pytest.M
     zombie, owner = lake.open("w1"), lake.open("w2")
     known = lake.claim(zombie, first=True)
     lake.claim(owner, confirmed=known)
-    committer: Committer = zombie._committer
-    committer._maintenance._commits = 50
+    zombie._owner._maintenance._commits = 50
     zombie.commit().result()  # nothing to write
     with pytest.raises(Fenced):
         zombie.write("a", lake.batch("a", 0, 5), before(5), {})

@@ -121,6 +121,13 @@ def test_claims(table: InTable, confirmed: TableState | None, first: bool, same_
     assert on_claim(Claim("a", "T", 5, confirmed, first, same_code), table, "id", 8) is expected
 
 
+def test_a_missing_table_is_new_only_to_who_never_wrote_there() -> None:
+    known = TableState("id", 7, 5, 1)
+    for first, same_code in product((True, False), (True, False)):
+        for confirmed, expected in ((None, OnClaim.NEW), (known, OnClaim.DELETED)):
+            assert on_claim(Claim("a", "T", 5, confirmed, first, same_code), InTable(), "", -1) is expected
+
+
 def test_no_claim_is_accepted_on_a_table_that_lacks_what_state_relies_on() -> None:
     for v, known, start, first in product((None, *POINTS), (None, *POINTS), POINTS, (True, False)):
         confirmed = None if known is None else TableState("id", 1, known, 1)

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 Refuses = Callable[..., TableError]
 
 
-def test_a_table_is_created_as_planned(lake: Lake) -> None:
-    lake.open("w1")
+def test_a_table_is_created_as_planned_by_the_first_claim(lake: Lake) -> None:
+    sink = lake.open("w1")
+    sink.check([Claim("a", "T", 0, None, True)])
+    assert list(lake.folder.iterdir()) == []
+    lake.claim(sink, first=True)
     table = lake.table()
     protocol = table.protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
@@ -35,16 +38,15 @@ def test_a_table_is_created_as_planned(lake: Lake) -> None:
     assert [field.type for field in table.schema().fields] == [
         PrimitiveType(t) for t in ("string", "long", "timestamp")
     ]
-    assert lake.open("w2")._committer.table.id == str(table.metadata().id)
+    assert lake.open("w2")._owner.table.id == str(table.metadata().id)
 
 
 def test_many_may_create_it_at_once(lake: Lake) -> None:
     with ThreadPoolExecutor(4) as pool:
-        ids = {
-            sink._committer.table.id for sink in pool.map(lambda i: lake.open(f"w{i}", sleep=lambda _: None), range(4))
-        }
+        sinks = [lake.open(f"w{i}", sleep=lambda _: None) for i in range(4)]
+        ids = {state.id for state in pool.map(lambda i: lake.claim(sinks[i], f"t{i}", first=True), range(4))}
     assert ids == {str(lake.table().metadata().id)}
-    assert lake.version() == 0
+    assert [entry["operation"] for entry in lake.table().history()].count("CREATE TABLE") == 1
 
 
 def test_each_difference_is_listed(lake: Lake, refuses: Refuses) -> None:
@@ -75,16 +77,19 @@ def test_each_difference_is_listed(lake: Lake, refuses: Refuses) -> None:
 
 
 def test_another_topology_is_refused(lake: Lake, refuses: Refuses) -> None:
-    lake.open("w1")
-    refuses(lambda: lake.open("w2", topology="other"), "SP503", '"job"', '"other"')
+    late = lake.open("w2", topology="other")
+    lake.claim(lake.open("w1"), first=True)
+    refuses(lambda: lake.claim(late, "b"), "SP503", '"job"', '"other"')
+    refuses(lambda: lake.open("w3", topology="other"), "SP503", '"job"', '"other"')
 
 
 def test_a_table_without_owner_is_adopted_whatever_the_order_of_its_columns(lake: Lake) -> None:
     reverse = dict(reversed(lake.planned.columns.items()))
     DeltaTable.create(lake.uri, delta_schema(reverse), configuration={"delta.appendOnly": "true"})
     sink = lake.open("w1")
-    assert lake.table().metadata().configuration == {"delta.appendOnly": "true", "streamproc.topology": "job"}
+    assert lake.table().metadata().configuration == {"delta.appendOnly": "true"}
     lake.claim(sink, first=True)
+    assert lake.table().metadata().configuration == {"delta.appendOnly": "true", "streamproc.topology": "job"}
     lake.put(sink, 0, 3)
     assert lake.rows() == [0, 1, 2]
     assert head(lake.uri, 1).columns == list(reverse)
@@ -137,7 +142,7 @@ def test_all_kinds_of_values_arrive(lake: Lake) -> None:
 
 def test_the_tables_of_rejected_rows_can_be_stored(lake: Lake) -> None:
     lake.planned = Table(lake.planned.name, FAILED_SCHEMA, role="rejected")
-    lake.open("w1")
+    lake.claim(lake.open("w1"), first=True)
     assert [field.name for field in lake.table().schema().fields] == list(FAILED_SCHEMA)
 
 

@@ -216,7 +216,7 @@ def test_a_checkpoint_of_the_log_that_fails_costs_nothing(lake: Lake, monkeypatc
     monkeypatch.setattr(table_module.Table, "checkpoint", checkpoint)
     sink = lake.open("w1")
     lake.claim(sink, first=True)
-    sink._committer._maintenance._commits = 49
+    sink._owner._maintenance._commits = 49
     lake.put(sink, 0, 5)
     lake.put(sink, 5, 7)
     assert lake.rows() == list(range(7))
@@ -265,5 +265,5 @@ def test_a_real_limit_on_file_size_stops_cleanly_and_nothing_is_lost(lake: Lake,
 def test_a_lake_that_is_no_folder(lake: Lake) -> None:
     (lake.folder / "silver").write_text("a file in the way")
     with pytest.raises(TableError) as caught:
-        lake.open("w1")
+        lake.claim(lake.open("w1"), first=True)
     assert lake.uri in str(caught.value)

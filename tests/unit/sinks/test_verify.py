@@ -173,8 +173,8 @@ def test_no_table(lake: Lake, refuses: Refuses) -> None:
 
 def test_first_rows_and_number_of_rows(lake: Lake) -> None:
     sink = lake.open("w1")
-    assert (head(lake.uri, 3).height, row_count(lake.uri)) == (0, 0)
     lake.claim(sink, first=True)
+    assert (head(lake.uri, 3).height, row_count(lake.uri)) == (0, 0)
     lake.put(sink, 0, 10)
     assert (head(lake.uri, 3).height, row_count(lake.uri)) == (3, 10)
 
@@ -225,7 +225,7 @@ def test_reset_accepts_what_others_altered_before(lake: Lake) -> None:
 
 
 def test_reset_refuses_another_topology(lake: Lake, refuses: Refuses) -> None:
-    lake.open("w1")
+    lake.claim(lake.open("w1"), first=True)
     refuses(lambda: reset(lake.uri, {}, topology="other", writer="r"), "SP503", '"job"')
 
 
