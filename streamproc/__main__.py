@@ -1,6 +1,6 @@
 """`python -m streamproc` is the command `streamproc`."""
 
-from streamproc.cli.main import main
+from streamproc.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -33,6 +33,11 @@ class Lake:
         """The folder, if it is one."""
         return None if "://" in self.location else Path(self.location).resolve()
 
+    @property
+    def address(self) -> str:
+        """Where it is, the same from every working directory."""
+        return str(self.local or self.location)
+
     def table_uri(self, table: str) -> str:
         """Where a table is, by its logical name."""
         path = self.path(table)

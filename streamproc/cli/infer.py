@@ -15,6 +15,7 @@ from streamproc.cli.inference import guess
 from streamproc.cli.options import ConfigFile, Sets, settings
 from streamproc.config import Config
 from streamproc.errors import LogError
+from streamproc.runtime.kafka.admin import Admin, Topic
 from streamproc.runtime.kafka.connection import cause, kind, make, refused
 from streamproc.runtime.log import TopicPartition
 
@@ -28,35 +29,46 @@ def infer(
     sets: Sets = None,
 ) -> None:
     """Read messages of a topic and print a schema to paste into a topology."""
-    payloads = _newest(settings(config, sets), topic, n)
+    payloads, there = _newest(settings(config, sets), topic, n)
     if not payloads:
         raise LogError("SP320", f'topic "{topic}" holds no messages', fix="try again when it does")
     found = guess(topic, payloads)
-    bad = f", {found.bad:,} are no JSON objects" if found.bad else ""
-    screen.say(f"# {topic}: {found.messages:,} messages{bad}")
+    bad = f", {found.bad:,} of these are no JSON objects" if found.bad else ""
+    screen.say(f"# {topic}: {found.messages:,} of {screen.many(there, 'message')} read{bad}")
     screen.say(found.code)
 
 
-def _newest(config: Config, topic: str, n: int) -> list[bytes | None]:
-    """The newest n messages, as even over the partitions as they allow, within a limited time."""
+def _newest(config: Config, topic: str, n: int) -> tuple[list[bytes | None], int]:
+    """The newest n messages, as even over the partitions as they allow, within a limited time; and how many there are."""
     admin = kafka.admin(config)
-    described = admin.topics([topic])[topic]
+    described = _described(admin, topic)
     partitions = [TopicPartition(topic, number) for number in range(described.partitions)]
     firsts, ends = admin.firsts(partitions), admin.ends(partitions)
     share = -(-n // described.partitions)
     starts = {p: max(firsts[p], ends[p] - share) for p in partitions}
     places = [Place(described.name, p.partition, start) for p, start in starts.items() if start < ends[p]]
+    there = sum(ends[p] - firsts[p] for p in partitions)
     if not places:
-        return []
+        return [], there
     own = {"group_id": f"streamproc-infer-{uuid4()}", "enable_auto_commit": False, "enable_partition_eof": True}
     consumer = make(admin.settings, Consumer, admin.settings.config(**own))
     try:
         consumer.assign(places)
-        return _read(consumer, len(places), n)
+        return _read(consumer, len(places), n), there
     except KafkaException as exception:
         raise refused(admin.settings, f'read "{topic}"', cause(exception)) from None
     finally:
         consumer.close()
+
+
+def _described(admin: Admin, topic: str) -> Topic:
+    try:
+        return admin.topics([topic])[topic]
+    except LogError as error:
+        if error.code != kafka.MISSING:
+            raise
+        # Its own way out speaks of `run --wait`.
+        raise LogError(error.code, error.message, detail=error.detail, fix="correct its name") from None
 
 
 def _read(consumer: Consumer, partitions: int, n: int) -> list[bytes | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -87,9 +86,7 @@ class KnownJob:
                 break
             time.sleep(PAUSE_S)
         before = fewest_partitions(self._snapshot.under(f"{id.rpartition('/')[0]}/"))
-        return KnownTask(
-            partition, Facts(topic.id, topic.partitions, before, first, end, committed, data), manifest
-        )
+        return KnownTask(partition, Facts(topic.id, topic.partitions, before, first, end, committed, data), manifest)
 
     def _refresh(self) -> None:
         if self._has_state:

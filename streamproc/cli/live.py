@@ -48,8 +48,10 @@ class Live:
             return
         if screen.err.is_terminal:
             self._tell(self._last)
-        else:
+        elif kind is None:
             _log.info("ended", **self._facts(self._last), accounts=self._accounts(self._last))
+        else:
+            _log.warning("ended by an error, which follows", **self._facts(self._last))
 
     def update(self, progress: Progress) -> None:
         """Called by the driver."""
@@ -106,4 +108,4 @@ def line(name: str, progress: Progress, per_second: float) -> str:
     """
     lag = "unknown" if progress.lag is None else f"{progress.lag:,}"
     freshness = "" if progress.freshness_s is None else f"  freshness {progress.freshness_s:.2f} s"
-    return f"{name}  {progress.read:,} read  {per_second:,.0f}/s  lag {lag}{freshness}  {progress.tasks} tasks"
+    return f"{name}  {progress.read:,} read  {per_second:,.0f}/s  lag {lag}{freshness}  {screen.many(progress.tasks, 'task')}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from streamproc import __version__
 from streamproc.cli import config_show, infer, plan, reset, run, screen, show, verify
 from streamproc.cli.demo import command as demo
 from streamproc.errors import StreamprocError
@@ -19,6 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        screen.say(f"streamproc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """From Kafka to Delta Lake, exactly once."""
+
+
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)

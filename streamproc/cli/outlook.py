@@ -12,7 +12,7 @@ from streamproc import position
 from streamproc.cli import kafka
 from streamproc.cli.known import KnownJob, KnownTask
 from streamproc.config import Config
-from streamproc.errors import LogError, StreamprocError, TableError
+from streamproc.errors import LogError, StateError, StreamprocError, TableError
 from streamproc.lake import Lake
 from streamproc.plan import Plan, Table
 from streamproc.runtime import opening
@@ -62,7 +62,8 @@ def look(config: Config, plan: Plan, lake: Lake | None) -> Outlook:
     tasks: list[KnownTask] = []
     if config.settings.kafka.bootstrap_servers:
         try:
-            tasks = list(_tasks(kafka.admin(config, LOOK_S), plan, lake, outlook))
+            for task in _tasks(kafka.admin(config, LOOK_S), plan, lake, outlook):
+                tasks.append(task)  # noqa: PERF402 - those before an error count
         except LogError as error:
             outlook.unknown = "Kafka can't be asked"
             outlook.notes.append("; ".join([error.message, *error.detail]))
@@ -98,37 +99,51 @@ def _check_writable(lake: Lake, folder: Path) -> None:
 
 
 def _tasks(admin: Admin, plan: Plan, lake: Lake | None, outlook: Outlook) -> Iterator[KnownTask]:
-    """Tasks that a run would take over."""
+    """Tasks that a run could take over; the others are refused."""
     topics = _topics(admin, plan, outlook)
     deadline = time.monotonic() + ALL_S
     with KnownJob(admin, plan) as job:
         identity = (lake.known_identity() or "") if lake else None
-        if lake and identity is not None:
-            try:
-                check_lake(plan.name, job.record(), identity, lake.address)
-            except LogError as error:
-                outlook.refused.append(error)
-                return
+        if lake and identity is not None and not _is_same_job(job, plan, identity, lake, outlook):
+            return
         for logical, topic in topics.items():
             known: list[KnownTask] = []
-            partitions = [TopicPartition(logical, number) for number in range(topic.partitions)]
-            firsts, ends = admin.firsts(partitions), admin.ends(partitions)
-            for partition in partitions:
-                if time.monotonic() > deadline:
-                    outlook.notes.append(f"only {len(known)} of {topic.partitions} partitions were looked at")
-                    break
+            for task in _partitions(admin, job, topic, logical, deadline, outlook):
+                known.append(task)
+                written_to = task.manifest.lake if task.manifest else ""
                 try:
-                    task = job.task(partition, topic, firsts[partition], ends[partition])
-                    known.append(task)
-                    of = identity if identity is not None else task.manifest.lake if task.manifest else ""
-                    opening.check(task.manifest, task.facts, partition, plan.stage(logical), of)
-                    yield task
+                    stage = plan.stage(logical)
+                    opening.check(task.manifest, task.facts, task.partition, stage, identity or written_to)
                 except StreamprocError as error:
-                    if kafka.UNREACHABLE == error.code:
-                        raise
                     outlook.refused.append(error)
+                else:
+                    yield task
             if start := _start(known):
                 outlook.starts[logical] = start
+
+
+def _is_same_job(job: KnownJob, plan: Plan, identity: str, lake: Lake, outlook: Outlook) -> bool:
+    try:
+        check_lake(plan.name, job.record(), identity, lake.address)
+    except LogError as error:
+        outlook.refused.append(error)
+        return False
+    return True
+
+
+def _partitions(
+    admin: Admin, job: KnownJob, topic: Topic, logical: str, deadline: float, outlook: Outlook
+) -> Iterator[KnownTask]:
+    partitions = [TopicPartition(logical, number) for number in range(topic.partitions)]
+    firsts, ends = admin.firsts(partitions), admin.ends(partitions)
+    for partition in partitions:
+        if time.monotonic() > deadline:
+            outlook.notes.append(f"only {partition.partition} of {topic.partitions} partitions were looked at")
+            return
+        try:
+            yield job.task(partition, topic, firsts[partition], ends[partition])
+        except StateError as error:
+            outlook.refused.append(error)
 
 
 def _topics(admin: Admin, plan: Plan, outlook: Outlook) -> dict[str, Topic]:
@@ -183,7 +198,7 @@ def _check_claims(lake: Lake, table: Table, plan: Plan, tasks: Iterable[KnownTas
     """Raise what the table would answer to the tasks that write to it."""
     sink = DeltaSink(
         replace(table, name=lake.path(table.name)),
-        str(lake.local or lake.location),
+        lake.address,
         topology=plan.name,
         writer="",
         storage_options=dict(lake.options),
@@ -204,6 +219,4 @@ def _claim(plan: Plan, table: Table, task: KnownTask) -> Claim:
     if manifest is None:
         return Claim(id, topic_id, position.before(task.facts.first), None, first=True)
     same_code = manifest.fingerprint == plan.stage(task.partition.topic).fingerprint
-    return Claim(
-        id, topic_id, manifest.position, manifest.tables.get(table.name), first=False, same_code=same_code
-    )
+    return Claim(id, topic_id, manifest.position, manifest.tables.get(table.name), first=False, same_code=same_code)

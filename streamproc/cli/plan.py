@@ -1,24 +1,21 @@
-"""`streamproc plan`: what a topology would do here. Works offline and never writes."""
+"""`streamproc plan`: what a topology would do here, and what would stop it at once. Works offline and never writes."""
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
 import typer
 
-from streamproc.cli import kafka, screen, tables
+from streamproc.cli import outlook, screen, tables
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
-from streamproc.config import Config
-from streamproc.errors import LogError, TableError
-from streamproc.lake import Lake
-from streamproc.plan import Plan, Seen, Table, load_topology, render
+from streamproc.cli.outlook import Outlook
+from streamproc.errors import StreamprocError
+from streamproc.plan import Plan, Seen, load_topology, render
 from streamproc.plan import plan as planned
-from streamproc.sinks.delta.read import inspect
-
-LOOK_S = 2.0
-"""Longest that an answer of the broker is waited for."""
-IMPATIENT = {"timeout": "5s", "connect_timeout": "2s", "max_retries": "1", "retry_timeout": "3s"}
-"""The same for object stores."""
+from streamproc.settings import Settings, check_names
 
 
 def plan(
@@ -30,55 +27,43 @@ def plan(
     """Show what a topology would do; nothing is changed."""
     loaded = settings(config, sets)
     made = planned(load_topology(file))
-    partitions, unknown = ({}, []) if offline else _partitions(loaded, made)
-    found, problems = ({}, []) if offline else _tables(loaded, made)
-    head, *rest = render(made, facts=Seen(partitions, found)).splitlines()
+    check_names(made, loaded.settings.topics, loaded.settings.tables)
+    lake = tables.lake_of(loaded) if loaded.settings.lake else None
+    seen = Outlook() if offline else outlook.look(loaded, made, lake)
+    head, *rest = render(made, facts=Seen(seen.partitions, seen.unknown, seen.starts, seen.tables)).splitlines()
     screen.say(head, "bold")
-    for line in [*rest, *(f"! {note}" for note in unknown)]:
+    notes = [*seen.notes, *_unknown_names(loaded.settings, made)]
+    for line in [*rest, *(f"! {note}" for note in notes)]:
         screen.say(line, "yellow" if line.startswith("!") else "")
-    for problem in problems:
-        screen.say(f"! {problem}", "red")
-    if problems:
+    for line in _refusals(seen.refused):
+        screen.say(line, "red" if line.startswith("!") else "")
+    if seen.refused:
         raise typer.Exit(1)
 
 
-def _partitions(config: Config, plan: Plan) -> tuple[dict[str, int], list[str]]:
-    """Partitions by topic, and what hinders to know them."""
-    if not config.settings.kafka.bootstrap_servers:
-        return {}, []
-    partitions, notes = {}, []
-    for stage in plan.stages:
-        try:
-            partitions[stage.topic] = kafka.admin(config, LOOK_S).topics([stage.topic])[stage.topic].partitions
-        except LogError as error:
-            notes.append("; ".join([error.message, *error.detail]))
-            if error.code == kafka.UNREACHABLE:
-                break
-    return partitions, notes
+def _refusals(errors: Iterable[StreamprocError]) -> Iterator[str]:
+    """Each kind of error once, with its detail and the way out: it is often the same in many partitions."""
+    errors = list(errors)
+    counts = Counter(error.code for error in errors if error.code.startswith(("SP3", "SP4")))
+    told: set[str] = set()
+    for error in errors:
+        if error.code in told:
+            continue
+        more = counts[error.code] - 1
+        told |= {error.code} & counts.keys()
+        yield f"! {error.message} [{error.code}]" + (f", and {screen.many(more, 'other')} like it" if more > 0 else "")
+        yield from (f"  {line}" for line in error.detail)
+        if error.fix:
+            yield f"  fix: {error.fix}"
 
 
-def _tables(config: Config, plan: Plan) -> tuple[dict[str, str], list[str]]:
-    """What to say of each table, and what would stop a run."""
-    if not config.settings.lake:
-        return {}, []
-    lake = tables.lake_of(config)
-    problems: list[str] = []
-    return {name: _table(lake, table, plan.name, problems) for name, table in plan.tables.items()}, problems
-
-
-def _table(lake: Lake, table: Table, topology: str, problems: list[str]) -> str:
-    columns = f"{len(table.columns)} columns"
-    try:
-        options = {**IMPATIENT, **lake.options} if lake.local is None else lake.options
-        existing = inspect(lake.table_uri(table.name), table, options)
-    except TableError as error:
-        problems.append(error.message)
-        return f"{columns}, can't be looked at"
-    if existing is None:
-        return f"new, {columns}"
-    version = f"exists (version {existing.version})"
-    if existing.owner not in ("", topology):
-        problems.append(f'table "{table.name}" belongs to topology "{existing.owner}"')
-        return f"{version}, belongs to {existing.owner}"
-    problems.extend(f'table "{table.name}": {line}' for line in existing.differences)
-    return f"{version}, {'schema DIFFERS' if existing.differences else 'schema matches'}"
+def _unknown_names(settings: Settings, plan: Plan) -> Iterator[str]:
+    """Settings that rename what the topology does not have."""
+    topics = [*(stage.topic for stage in plan.stages), f"{plan.name}.state"]
+    known: Mapping[str, list[str]] = {"topics": topics, "tables": list(plan.tables)}
+    for setting, names in known.items():
+        for name in getattr(settings, setting):
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f'; did you mean "{near[0]}"?' if near else f"; it has {', '.join(names)}"
+                yield f'setting {setting}: {plan.name} has no "{name}"{hint}'

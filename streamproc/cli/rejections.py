@@ -20,7 +20,7 @@ _log = structlog.get_logger("streamproc.run")
 
 
 class Rejections:
-    """Looks once at each topic, when enough of its messages have been read.
+    """Looks once at each topic, when enough of its messages have been read by this run; what was before it is known.
 
     Args:
         plan: what runs.
@@ -31,16 +31,20 @@ class Rejections:
         self._plan = plan
         self._lake = lake
         self._open = list(plan.stages)
+        self._before: dict[str, tuple[int, int]] = {}
 
     def look(self, progress: Progress) -> None:
         """Called by the driver, after checkpoints."""
         for stage in list(self._open):
             counters = accounting.of_stage(self._plan, progress.accounts, stage)
-            read = counters.get(SOURCE, {}).get("in", 0)
-            if read < MESSAGES_MIN:
+            read, rejected = counters.get(SOURCE, {}).get("in", 0), _rejected(counters)
+            if not progress.read:
+                self._before[stage.topic] = read, rejected
+            read_before, rejected_before = self._before.get(stage.topic, (0, 0))
+            read, rejected = read - read_before, rejected - rejected_before
+            if min(read, progress.read) < MESSAGES_MIN:
                 continue
             self._open.remove(stage)
-            rejected = _rejected(counters)
             if rejected > SHARE * read:
                 self._tell(stage.topic, rejected, read)
 

@@ -78,10 +78,12 @@ def reset(
         tasks = {partition: _going_on(task, there) for partition, task in tasks.items()}
     _tell(plan, tasks, there, keep_rows=keep_rows)
     if not yes:
-        typer.confirm("Go on?", abort=True)
+        screen.confirm("Go on?")
     # State first: a table that remembers more than state stops the next start, so that a reset cut short is seen.
     admin.forget(plan.name)
     states = {name: _reset_table(plan, lake, table, tasks, keep_rows=keep_rows) for name, table in there.items()}
+    for name, table in there.items() if not keep_rows else ():
+        screen.say(f"  {name}: {screen.many(table.rows, 'row')} deleted")
     manifests = {
         partition: _manifest(plan, partition, task, states, lake, sum(p.topic == partition.topic for p in tasks))
         for partition, task in tasks.items()
@@ -166,7 +168,7 @@ def _manifest(
 def _tell(plan: Plan, tasks: Mapping[TopicPartition, _Task], there: Mapping[str, _Table], *, keep_rows: bool) -> None:
     screen.say(f"reset {plan.name}", "bold")
     screen.say("  forgets")
-    screen.say(f"    state and offsets of {len(tasks)} tasks in Kafka")
+    screen.say(f"    state and offsets of {screen.many(len(tasks), 'task')} in Kafka")
     for name, table in there.items():
         what = "keeps its rows" if keep_rows else "loses its rows (older versions stay until a vacuum)"
         screen.say(f"    how far {name} has come; it {what}: {table.rows:,}")
@@ -176,6 +178,6 @@ def _tell(plan: Plan, tasks: Mapping[TopicPartition, _Task], there: Mapping[str,
         starts = [task.first if task.position is None else position.offset_of(task.position) for task in own]
         count = sum(task.end - start for task, start in zip(own, starts, strict=True))
         place = f"from {stage.start}" if all(task.position is None for task in own) else "from where its tables are"
-        screen.say(f"    {stage.topic} {place}: {len(own)} partitions, up to {count:,} messages there")
+        screen.say(f"    {stage.topic} {place}: {screen.many(len(own), 'partition')}, up to {screen.many(count, 'message')}")
     if keep_rows:
         screen.say("  ! state is empty: open windows will be incomplete, deduplication remembers nothing", "yellow")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import traceback
 from collections.abc import Iterable
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -35,6 +37,25 @@ def note(line: str, style: str = "dim") -> None:
     err.print(Text(line, style=style))
 
 
+def many(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> many(1, "task"), many(1200, "row")
+    ('1 task', '1,200 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def confirm(question: str) -> None:
+    """Ask, and go on only with a yes.
+
+    Raises:
+        typer.Abort: no, or Ctrl-C. Polars handles SIGINT too, in a way that would let the terminal go on waiting.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
+    typer.confirm(question, abort=True)
+
+
 def error(failure: StreamprocError) -> None:
     """An error as it is."""
     first, *rest = _redact.text(str(failure)).splitlines()
@@ -46,13 +67,19 @@ def error(failure: StreamprocError) -> None:
 
 def crash(failure: BaseException) -> None:
     """An unexpected exception: one line, and where the rest of it is."""
+    summary, place = keep(failure)
+    err.print(Text(f"unexpected error: {summary}", style="bold red"))
+    err.print(Text(f"  this is a defect of streamproc; {place}"))
+
+
+def keep(failure: BaseException) -> tuple[str, str]:
+    """Write an unexpected exception's traceback to a file: its summary in one line, and where the file is."""
     text = _redact.text("".join(traceback.format_exception(failure)))
     summary = _redact.text(f"{type(failure).__name__}: {failure}".splitlines()[0])
-    err.print(Text(f"unexpected error: {summary}", style="bold red"))
     try:
         handle, path = tempfile.mkstemp(prefix="streamproc-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        err.print(Text(f"  this is a defect of streamproc; the traceback is in {path}"))
     except OSError as full:
-        err.print(Text(f"  this is a defect of streamproc; the traceback can't be kept: {full.strerror}"))
+        return summary, f"the traceback can't be kept: {full.strerror}"
+    return summary, f"the traceback is in {path}"

@@ -36,6 +36,8 @@ def names(lake: Lake) -> list[str]:
     Raises:
         TableError: the lake can't be read.
     """
+    if lake.local and not lake.local.is_dir():
+        raise _no_lake(lake)
     store = lake.store()
     found: list[str] = []
     todo = [""]
@@ -73,13 +75,23 @@ def handle(lake: Lake, table: str) -> DeltaTable:
 
 def missing(lake: Lake, table: str) -> TableError:
     """The error for a table that is not there, with the nearest that are."""
-    there = names(lake) if lake.local is None or lake.local.is_dir() else []
+    if lake.local and not lake.local.is_dir():
+        return _no_lake(lake)
+    there = names(lake)
     nearest = difflib.get_close_matches(table, there, n=1)
     return TableError(
         "SP511",
         f'no table "{table}" in {lake.location}',
         detail=[f"tables here: {', '.join(there[:20]) or 'none'}"],
         fix=f'did you mean "{nearest[0]}"?' if nearest else "give its path below the lake",
+    )
+
+
+def _no_lake(lake: Lake) -> TableError:
+    return TableError(
+        "SP512",
+        f'there is no lake at "{lake.address}"',
+        fix="is STREAMPROC_LAKE right? Else run a topology first, which makes it",
     )
 
 

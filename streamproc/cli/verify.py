@@ -1,4 +1,7 @@
-"""`streamproc verify`: proves from the Delta logs alone that tables hold every position of every task once."""
+"""`streamproc verify`: proves from the Delta logs alone that tables hold every position of every task once.
+
+Of a topology it also sees that all tables are there and know the same tasks: one that was deleted can't say so itself.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def verify(
     config: ConfigFile = None,
     sets: Sets = None,
 ) -> None:
-    """Prove from the Delta logs that positions have no gap, overlap or regression, and that a topology's tables agree."""
+    """Prove from the Delta logs that positions have no gap, overlap or regression, and that no table is missing."""
     lake = tables.lake_of(settings(config, sets))
     found: dict[str, Verification] = {}
     for name in what or tables.names(lake):
@@ -104,6 +107,8 @@ def _tasks(result: Verification) -> set[str]:
 
 def _details(table: str, result: Verification) -> None:
     text = f"{table}: version {result.version}, {_number(len(_tasks(result)), 'task')}, {_number(result.rows, 'row')}"
+    if result.version < 0:
+        text = f"{table}: no table"
     if result.since:
         text += f", from version {result.since} on (earlier log entries have been cleaned)"
     screen.say(text)

@@ -17,10 +17,14 @@ class Seen:
 
     Args:
         partitions: number of partitions by topic.
+        unknown: why partitions are unknown, where they are.
+        starts: by topic, where a job that has state goes on.
         tables: what to say of tables, by name: "new, 6 columns", "exists (version 812), schema matches".
     """
 
     partitions: Mapping[str, int] = field(default_factory=dict)
+    unknown: str = "Kafka was not asked"
+    starts: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -32,7 +36,8 @@ def render(plan: Plan, *, facts: Seen = Seen()) -> str:
     """
     lines = [_head(plan, facts)]
     for number, stage in enumerate(plan.stages, 1):
-        lines.append(f"stage {number}  {stage.topic}, {_partitions(stage, facts)}, first start: {stage.start}")
+        start = facts.starts.get(stage.topic) or f"first start: {stage.start}"
+        lines.append(f"stage {number}  {stage.topic}, {_partitions(stage, facts)}, {start}")
         lines += _children(plan, stage, -1, "  ", facts)
     lines += [f"  -> {name:<{_TABLE_WIDTH - 3}}{_table(plan, name, facts)}" for name in (plan.rejected, plan.late)]
     lines += [f"! {warning}" for warning in plan.warnings]
@@ -41,7 +46,7 @@ def render(plan: Plan, *, facts: Seen = Seen()) -> str:
 
 def _head(plan: Plan, facts: Seen) -> str:
     known = [facts.partitions[stage.topic] for stage in plan.stages if stage.topic in facts.partitions]
-    tasks = _many(sum(known), "task") if len(known) == len(plan.stages) else "tasks unknown (Kafka was not asked)"
+    tasks = _many(sum(known), "task") if len(known) == len(plan.stages) else f"tasks unknown ({facts.unknown})"
     topics = _many(len({stage.topic for stage in plan.stages}), "topic")
     counts = f"{_many(len(plan.stages), 'stage')}, {tasks}, {topics}, {_many(len(plan.tables), 'table')}"
     return f"{plan.name}: {counts}. Nothing was changed."

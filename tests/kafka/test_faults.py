@@ -98,6 +98,9 @@ def test_a_table_that_was_deleted_or_restored_is_refused_by_name(job: Job) -> No
     for _ in range(2):
         _refused(job, "SP506", "gold/device_windows", "was deleted", "streamproc reset")
         assert not (job.lake / "gold/device_windows").exists()
+    verified = job.command("verify")
+    assert verified.returncode == 1
+    assert "gold/device_windows: no table" in verified.stdout
 
 
 def test_lost_state_in_kafka_is_refused_and_a_lost_disk_is_not(job: Job) -> None:

@@ -71,9 +71,14 @@ class Admin:
 
     def __init__(self, settings: KafkaSettings, names: Mapping[str, str], stop: threading.Event) -> None:
         self.settings = settings
-        self.retry = Retry(settings, stop)
+        self.retry = Retry(settings, stop, listen=lambda: self._client.poll(0))
         self._names = names
-        self._client = make(settings, AdminClient, settings.config())
+        self._client = make(settings, AdminClient, {**settings.config(), "error_cb": self._hear})
+
+    def _hear(self, error: KafkaError) -> None:
+        """What the connection itself says tells more than the request that timed out."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self.retry.heard = error.str()
 
     def physical(self, topic: str) -> str:
         """Name in Kafka of a logical topic."""

@@ -173,10 +173,15 @@ class Retry:
     Args:
         settings: of the connection.
         stop: ends every wait.
+        listen: lets the client tell what it has met; it may set `heard`.
     """
 
-    def __init__(self, settings: KafkaSettings, stop: threading.Event) -> None:
+    def __init__(
+        self, settings: KafkaSettings, stop: threading.Event, listen: Callable[[], object] = lambda: None
+    ) -> None:
         self.settings = settings
+        self.heard = ""
+        self._listen = listen
         self._stop = stop
         self._deadline: float | None = None
 
@@ -204,14 +209,17 @@ class Retry:
         backoff = Backoff(self.limit_s)
         while True:
             try:
-                return request(self.attempt_s)
+                result = request(self.attempt_s)
+                self.heard = ""
+                return result
             except KafkaException as exception:
                 error = cause(exception)
                 if kind(error) == "fenced":
                     raise
                 if kind(error) == "refused":
                     raise refused(self.settings, what, error) from None
-                reason = self.settings.clean(error.str())
+                self._listen()
+                reason = self.settings.clean(self.heard or error.str())
                 if backoff.over:
                     raise backoff.unreachable(self.settings, reason) from None
             self.sleep(backoff.next_s("broker unreachable", reason))
