@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import uuid4
 
@@ -39,14 +40,13 @@ def infer(
 
 
 def _newest(config: Config, topic: str, n: int) -> tuple[list[bytes | None], int]:
-    """The newest n messages, as even over the partitions as they allow, within a limited time; and how many there are."""
+    """The newest n messages, as even over the partitions as they allow, within a limited time; how many there are."""
     admin = kafka.admin(config)
     described = _described(admin, topic)
     partitions = [TopicPartition(topic, number) for number in range(described.partitions)]
     firsts, ends = admin.firsts(partitions), admin.ends(partitions)
-    share = -(-n // described.partitions)
-    starts = {p: max(firsts[p], ends[p] - share) for p in partitions}
-    places = [Place(described.name, p.partition, start) for p, start in starts.items() if start < ends[p]]
+    shares = even({p: ends[p] - firsts[p] for p in partitions}, n)
+    places = [Place(described.name, p.partition, ends[p] - share) for p, share in shares.items() if share]
     there = sum(ends[p] - firsts[p] for p in partitions)
     if not places:
         return [], there
@@ -59,6 +59,18 @@ def _newest(config: Config, topic: str, n: int) -> tuple[list[bytes | None], int
         raise refused(admin.settings, f'read "{topic}"', cause(exception)) from None
     finally:
         consumer.close()
+
+
+def even(there: Mapping[TopicPartition, int], n: int) -> dict[TopicPartition, int]:
+    """n shared out as evenly as possible, where each takes at most as many as there are.
+
+    >>> even({TopicPartition("t", 0): 50, TopicPartition("t", 1): 2}, 10)
+    {TopicPartition(topic='t', partition=1): 2, TopicPartition(topic='t', partition=0): 8}
+    """
+    shares: dict[TopicPartition, int] = {}
+    for takers, partition in zip(range(len(there), 0, -1), sorted(there, key=there.__getitem__), strict=True):
+        shares[partition] = min(there[partition], -(-(n - sum(shares.values())) // takers))
+    return shares
 
 
 def _described(admin: Admin, topic: str) -> Topic:

@@ -108,4 +108,5 @@ def line(name: str, progress: Progress, per_second: float) -> str:
     """
     lag = "unknown" if progress.lag is None else f"{progress.lag:,}"
     freshness = "" if progress.freshness_s is None else f"  freshness {progress.freshness_s:.2f} s"
-    return f"{name}  {progress.read:,} read  {per_second:,.0f}/s  lag {lag}{freshness}  {screen.many(progress.tasks, 'task')}"
+    tasks = screen.many(progress.tasks, "task")
+    return f"{name}  {progress.read:,} read  {per_second:,.0f}/s  lag {lag}{freshness}  {tasks}"

@@ -107,9 +107,9 @@ def _tasks(admin: Admin, plan: Plan, lake: Lake | None, outlook: Outlook) -> Ite
         if lake and identity is not None and not _is_same_job(job, plan, identity, lake, outlook):
             return
         for logical, topic in topics.items():
-            known: list[KnownTask] = []
+            fine: list[KnownTask] = []
+            refused_before = len(outlook.refused)
             for task in _partitions(admin, job, topic, logical, deadline, outlook):
-                known.append(task)
                 written_to = task.manifest.lake if task.manifest else ""
                 try:
                     stage = plan.stage(logical)
@@ -117,8 +117,9 @@ def _tasks(admin: Admin, plan: Plan, lake: Lake | None, outlook: Outlook) -> Ite
                 except StreamprocError as error:
                     outlook.refused.append(error)
                 else:
+                    fine.append(task)
                     yield task
-            if start := _start(known):
+            if start := _start(fine) if len(outlook.refused) == refused_before else "can't go on":
                 outlook.starts[logical] = start
 
 

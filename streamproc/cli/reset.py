@@ -178,6 +178,8 @@ def _tell(plan: Plan, tasks: Mapping[TopicPartition, _Task], there: Mapping[str,
         starts = [task.first if task.position is None else position.offset_of(task.position) for task in own]
         count = sum(task.end - start for task, start in zip(own, starts, strict=True))
         place = f"from {stage.start}" if all(task.position is None for task in own) else "from where its tables are"
-        screen.say(f"    {stage.topic} {place}: {screen.many(len(own), 'partition')}, up to {screen.many(count, 'message')}")
+        screen.say(
+            f"    {stage.topic} {place}: {screen.many(len(own), 'partition')}, up to {screen.many(count, 'message')}"
+        )
     if keep_rows:
         screen.say("  ! state is empty: open windows will be incomplete, deduplication remembers nothing", "yellow")

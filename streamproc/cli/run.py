@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Annotated
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 import typer
 
-from streamproc.cli import kafka, tables
+from streamproc.cli import failures, kafka, preflight, tables
 from streamproc.cli.live import Live
 from streamproc.cli.options import ConfigFile, Sets, TopologyFile, settings
 from streamproc.cli.rejections import Rejections
@@ -24,6 +25,8 @@ from streamproc.plan import Plan, load_topology
 from streamproc.plan import plan as planned
 from streamproc.runtime.job import open_worker
 from streamproc.runtime.kafka import slots
+from streamproc.runtime.kafka.admin import Admin
+from streamproc.runtime.kafka.connection import Stopped
 from streamproc.runtime.kafka.driver import KafkaDriver
 from streamproc.runtime.log import Log
 from streamproc.runtime.progress import Progress
@@ -51,28 +54,43 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for topics that don't exist yet.")] = False,
 ) -> None:
     """Run a topology on Kafka; SIGTERM or Ctrl-C ends it cleanly."""
-    loaded = settings(config, sets)
+    with failures.logged():
+        loaded = settings(config, sets)
+        _run(file, loaded, until_caught_up=until_caught_up, skip=skip or [], wait=wait)
+
+
+def _run(file: Path, loaded: Config, *, until_caught_up: bool, skip: list[str], wait: bool) -> None:
     plan = planned(load_topology(file))
     check_names(plan, loaded.settings.topics, loaded.settings.tables)
-    skipped = frozenset(_place(text, plan) for text in skip or ())
+    skipped = frozenset(_place(text, plan) for text in skip)
     connection, lake = kafka.connection(loaded, PATIENCE_S), tables.lake_of(loaded)
-    lake_id = lake.identity(_new_id)
     with slots.take(loaded.settings.state_dir) as slot:
+        rejections = Rejections(plan, lake)
 
         def worker(log: Log) -> Worker:
             chunks = RocksChunks(slot.path / plan.name, FileChunks(lake.store()))
             return open_worker(plan, log, lake, chunks, new_id=_new_id, skip=skipped)
 
-        driver = KafkaDriver(
-            plan, connection, worker, slot=slot, lake=lake_id, topics=loaded.settings.topics, wait=wait
-        )
-        rejections = Rejections(plan, lake)
         with Live(plan, _where(loaded)) as live, _signals(live) as stop:
 
             def on_progress(progress: Progress) -> None:
                 live.update(progress)
                 rejections.look(progress)
 
+            try:
+                preflight.check(Admin(connection, loaded.settings.topics, stop), plan, lake, skipped)
+            except Stopped:
+                return
+            driver = KafkaDriver(
+                plan,
+                connection,
+                worker,
+                slot=slot,
+                lake=lake.identity(_new_id),
+                address=lake.address,
+                topics=loaded.settings.topics,
+                wait=wait,
+            )
             driver.run(until_caught_up=until_caught_up, stop=stop, on_progress=on_progress)
 
 

@@ -37,7 +37,7 @@ def names(lake: Lake) -> list[str]:
         TableError: the lake can't be read.
     """
     if lake.local and not lake.local.is_dir():
-        raise _no_lake(lake)
+        raise _no_lake("SP512", lake)
     store = lake.store()
     found: list[str] = []
     todo = [""]
@@ -76,7 +76,7 @@ def handle(lake: Lake, table: str) -> DeltaTable:
 def missing(lake: Lake, table: str) -> TableError:
     """The error for a table that is not there, with the nearest that are."""
     if lake.local and not lake.local.is_dir():
-        return _no_lake(lake)
+        return _no_lake("SP511", lake)
     there = names(lake)
     nearest = difflib.get_close_matches(table, there, n=1)
     return TableError(
@@ -87,9 +87,9 @@ def missing(lake: Lake, table: str) -> TableError:
     )
 
 
-def _no_lake(lake: Lake) -> TableError:
+def _no_lake(code: str, lake: Lake) -> TableError:
     return TableError(
-        "SP512",
+        code,
         f'there is no lake at "{lake.address}"',
         fix="is STREAMPROC_LAKE right? Else run a topology first, which makes it",
     )

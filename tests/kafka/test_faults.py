@@ -134,7 +134,8 @@ def test_a_full_disk_stops_cleanly_and_nothing_is_lost_once_there_is_space(job: 
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
     assert process.wait(60) == 1, job.printed()
     assert "Traceback" not in job.printed()
-    assert "error[SP" in job.printed()
+    assert '"event": "failed"' in job.printed()
+    assert '"code": "SP' in job.printed()
     _caught_up(job)
     job.check()
 

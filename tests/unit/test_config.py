@@ -142,6 +142,42 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert refusal(write(tmp_path, "a: b: c")).detail == (f"{tmp_path / 'settings.yaml'}:1",)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("lake: x\nlake: y", "a key comes twice"),
+        (f"kafka: {{options: {{a: {CANARY}, a: {CANARY}}}}}", "a key comes twice"),
+        (f"lake: [{CANARY}", "expected ',' or ']', but got '<stream end>'"),
+        (f"lake: *{CANARY}", "found undefined alias ..."),
+        (f"lake: !{CANARY} x", "tag ..."),
+    ],
+)
+def test_a_file_that_is_not_yaml_is_told_why_without_its_text(tmp_path: Path, text: str, says: str) -> None:
+    error = refusal(write(tmp_path, text))
+    assert error.code == "SP204"
+    assert says in error.message
+    assert str(tmp_path / "settings.yaml") in error.detail[0]
+    assert CANARY not in "".join(traceback.format_exception(error))
+
+
+def test_a_value_that_is_refused_names_where_it_came_from() -> None:
+    assert refusal(sets=("topics={a",)).detail == ("from --set",)
+    assert refusal(environ={"STREAMPROC_TABLES": "{a"}).detail == ("from STREAMPROC_TABLES",)
+    both = {"STREAMPROC_LAKE": "s3://a:b@c", "STREAMPROC_LAKE_OPTIONS__AWS_REGION": "eu"}
+    assert refusal(environ=both).detail == ("from STREAMPROC_LAKE",)
+
+
+def test_reasons_are_in_the_users_words(tmp_path: Path) -> None:
+    assert "must be the path of a folder" in refusal(write(tmp_path, "state_dir: [1]")).message
+
+
+def test_home_is_found_without_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    loaded = config.load(environ={}, sets=["lake=~/lake", "state_dir=~/state"])
+    assert (loaded.lake, loaded.settings.state_dir) == ("/home/me/lake", Path("/home/me/state"))
+    assert "no home folder" in refusal(sets=("lake=~nobody-of-this-name/x",)).message
+
+
 def test_missing_setting_names_every_place_in_order(tmp_path: Path) -> None:
     loaded = config.load(write(tmp_path, "lake: x"), {})
     with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""Rows that wait for a commit. The worker's thread adds, the committer's takes away what has landed."""
+"""Rows that wait for a commit. The worker's thread adds, the executor's takes away what has landed."""
 
 from __future__ import annotations
 

@@ -15,6 +15,9 @@ from streamproc.sinks.delta.retry import BRIEF, Retry, Sleep
 OWNER = "streamproc.topology"
 """Table property that names the topology that writes it."""
 
+FORMAT = 1
+"""Of our entry in a commit's metadata."""
+
 COMMIT_RETRIES = 100
 """Of delta-rs, against other writers. With transaction ids a repeat of one's own commit is refused, not doubled."""
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamproc.sinks.base import TableState
+from streamproc.sinks.delta.handle import FORMAT
 from streamproc.sinks.delta.maintenance import Maintenance
 from streamproc.sinks.delta.table import Table
 from streamproc.sinks.protocol import OnReload, on_reload, owner_id
-
-FORMAT = 1
-"""Of the metadata in commits."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from deltalake.exceptions import DeltaError
 
 from streamproc.sinks.base import TableState
 from streamproc.sinks.delta import problems
-from streamproc.sinks.delta.handle import NO_HOOKS, OWNER, load, pause, properties
+from streamproc.sinks.delta.handle import FORMAT, NO_HOOKS, OWNER, load, pause, properties
 from streamproc.sinks.delta.retry import Sleep
 from streamproc.sinks.protocol import FORGOTTEN, owner_id, topic_hash, topic_id
 
@@ -88,7 +88,7 @@ def reset(
     txns = {task: FORGOTTEN if v is None else v for task, v in places.items()}
     txns |= {owner_id(task): epoch for task, epoch in epochs.items()}
     txns |= {topic_id(task): topic_hash(restart.topic_id) for task, restart in tasks.items() if restart}
-    metadata = {"format": 1, "topology": topology, "writer": writer, "epochs": epochs, "reset": places}
+    metadata = {"format": FORMAT, "topology": topology, "writer": writer, "epochs": epochs, "reset": places}
     try:
         _commit(table, txns, metadata, delete_rows)
     except (DeltaError, OSError) as error:

@@ -16,7 +16,7 @@ from deltalake.exceptions import DeltaError
 
 from streamproc.plan import model
 from streamproc.sinks.delta import problems
-from streamproc.sinks.delta.handle import NO_HOOKS, OWNER, load, properties
+from streamproc.sinks.delta.handle import FORMAT, NO_HOOKS, OWNER, load, properties
 from streamproc.sinks.delta.log import Commit, Log
 from streamproc.sinks.delta.retry import PATIENT, Retry, Sleep
 from streamproc.sinks.delta.schema import delta_schema, differences, stored_columns
@@ -214,7 +214,7 @@ class Table:
 
     @property
     def _metadata(self) -> dict[str, Any]:
-        return {"format": 1, "topology": self.topology}
+        return {"format": FORMAT, "topology": self.topology}
 
     def _check(self, handle: DeltaTable) -> None:
         metadata = handle.metadata()

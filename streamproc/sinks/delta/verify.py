@@ -21,8 +21,8 @@ class Problem:
 
     Args:
         version: of the commit where it shows.
-        kind: "gap", "overlap", "regression", "epoch", "file twice", "rows", "log" or "altered"; or "missing": the table, or a task
-            that other tables of its topology know.
+        kind: "gap", "overlap", "regression", "epoch", "file twice", "rows", "log" or "altered"; or "missing": the
+            table, or a task that other tables of its topology know.
         task: id of the task, "" if it concerns the table.
         text: all of it in one line.
     """

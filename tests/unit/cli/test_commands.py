@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +17,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamproc.cli import config_show, tables
+import streamproc as sp
+from streamproc.cli import config_show, entry, run, tables
 
 Streamproc = Callable[..., Any]
 
@@ -49,6 +54,21 @@ def test_plan_without_a_broker_that_answers_takes_seconds_and_says_so(streamproc
     ended = streamproc("plan", shop, "--set", "kafka.bootstrap_servers=127.0.0.1:1")
     assert ended.code == 0, ended.err
     assert "! broker unreachable" in ended.out
+    assert "tasks unknown (Kafka can't be asked)" in ended.out
+
+
+def test_plan_names_a_lake_that_cannot_be_used_once(streamproc: Streamproc, shop: Path) -> None:
+    ended = streamproc("plan", shop, "--set", "lake=shop.py/lake")
+    assert ended.code == 1
+    assert ended.out.count("SP501") == 1
+    assert f"{shop}: not a folder" in ended.out
+
+
+def test_plan_names_settings_for_what_the_topology_does_not_have(streamproc: Streamproc, shop: Path) -> None:
+    ended = streamproc("plan", shop, "--set", "topics.order=x", "--set", "tables.silver/orders=y")
+    assert ended.code == 0
+    assert '! setting topics: shop has no "order"; did you mean "orders"?' in ended.out
+    assert "setting tables" not in ended.out
 
 
 def test_plan_tells_how_a_table_differs(streamproc: Streamproc, shop: Path, tmp_path: Path) -> None:
@@ -56,7 +76,8 @@ def test_plan_tells_how_a_table_differs(streamproc: Streamproc, shop: Path, tmp_
     ended = streamproc("plan", shop, "--set", "lake=lake")
     assert ended.code == 1
     assert "schema DIFFERS" in ended.out
-    assert '! table "silver/orders"' in ended.out
+    assert f'! table "{tmp_path}/lake/silver/orders" exists and is not as planned [SP502]' in ended.out
+    assert "  fix: " in ended.out
 
 
 def test_a_mistake_in_the_topology_shows_the_users_line(streamproc: Streamproc, shop: Path) -> None:
@@ -71,22 +92,50 @@ def test_a_mistake_in_the_topology_shows_the_users_line(streamproc: Streamproc, 
 def test_a_topology_file_that_is_not_there(streamproc: Streamproc) -> None:
     ended = streamproc("run", "nowhere.py", "--set", "lake=lake", "--set", "kafka.bootstrap_servers=x")
     assert ended.code == 1
-    assert 'no topology file "nowhere.py"' in ended.err
+    assert 'no topology file "nowhere.py"' in failed(ended)["message"]
 
 
 @pytest.mark.parametrize("place", ["orders", "orders:0", "orders:0:x", "orders:0:-1", "other:0:1"])
 def test_skip_wants_a_record_of_this_topology(streamproc: Streamproc, shop: Path, place: str) -> None:
     ended = streamproc("run", shop, "--skip", place, "--set", "lake=lake", "--set", "kafka.bootstrap_servers=x")
     assert ended.code == 1
-    assert "error[SP222]" in ended.err
+    assert failed(ended)["code"] == "SP222"
 
 
 @pytest.mark.parametrize("command", ["run", "reset"])
 def test_missing_settings_are_named_before_anything_happens(streamproc: Streamproc, shop: Path, command: str) -> None:
     ended = streamproc(command, shop)
     assert ended.code == 1
-    assert "error[SP202]" in ended.err
+    assert "SP202" in ended.err
     assert "STREAMPROC_" in ended.err
+
+
+def failed(ended: Any) -> dict[str, Any]:
+    """The last line of a run's log."""
+    line = json.loads(ended.err.splitlines()[-1])
+    assert line["event"] == "failed"
+    return line
+
+
+def test_a_run_s_error_is_the_last_line_of_its_log(
+    streamproc: Streamproc, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_text(TOPOLOGY + 'orders.filter(pl.col("m") > 1).write_delta("silver/many")\n')
+    here = ("--set", "lake=lake", "--set", "kafka.bootstrap_servers=x")
+    wrong = streamproc("run", shop, *here)
+    line = failed(wrong)
+    assert (wrong.code, wrong.out, len(wrong.err.splitlines())) == (1, "", 1)
+    assert (line["code"], line["level"]) == ("SP104", "error")
+    assert "shop.py:8" in line["location"]
+    assert line["fix"]
+    assert isinstance(line["detail"], list)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(run, "load_topology", lambda _: 1 / 0)
+    defect = streamproc("run", shop, *here)
+    assert defect.code == 2
+    assert "ZeroDivisionError" in failed(defect)["message"]
+    assert "Traceback" not in defect.err
+    assert list(tmp_path.glob("streamproc-*.log"))
 
 
 def test_config_show_hides_secrets_and_names_origins(
@@ -109,7 +158,15 @@ def test_show_prints_rows_and_names_the_nearest_table(streamproc: Streamproc, tm
     missing = streamproc("show", "gold/minute", "--set", "lake=lake")
     assert missing.code == 1
     assert 'did you mean "gold/minutes"?' in missing.err
-    assert streamproc("show", "gold/minutes", "--set", "lake=elsewhere").code == 1
+
+
+@pytest.mark.parametrize("command", [["show", "t"], ["verify"], ["verify", "t"]])
+def test_a_lake_that_is_not_there(streamproc: Streamproc, tmp_path: Path, command: list[str]) -> None:
+    ended = streamproc(*command, "--set", "lake=elsewhere")
+    assert ended.code == 1
+    assert f'there is no lake at "{tmp_path}/elsewhere"' in ended.err
+    assert "STREAMPROC_LAKE" in ended.err
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_payloads_cannot_drive_the_terminal() -> None:
@@ -147,6 +204,10 @@ def test_wrong_usage_is_exit_2(streamproc: Streamproc) -> None:
     assert streamproc("no-such-command").code == 2
 
 
+def test_the_version_can_be_asked(streamproc: Streamproc) -> None:
+    assert streamproc("--version").out == f"streamproc {sp.__version__}\n"
+
+
 STOPPED = """
 import time
 from unittest.mock import Mock
@@ -182,7 +243,7 @@ def signalled(code: str, number: signal.Signals, times: int) -> tuple[int, list[
 
 def test_the_installed_command_starts() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from streamproc.cli.main import main; main()", "--help"],
+        [sys.executable, "-m", "streamproc", "--help"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -191,3 +252,61 @@ def test_the_installed_command_starts() -> None:
     assert done.returncode == 0
     for command in ("demo", "plan", "run", "verify", "show", "infer", "reset", "config"):
         assert command in done.stdout
+
+
+IMPORTING = """
+import importlib.util, sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "streamproc.cli.main":
+            print("importing", flush=True)
+            time.sleep(30)
+sys.meta_path.insert(0, Slow())
+spec = importlib.util.spec_from_file_location("streamproc_entry", {file!r})
+entry = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(entry)
+assert not any(name.split(".")[0] == "streamproc" for name in sys.modules)
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_are_imported_ends_it_quietly(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", IMPORTING.format(file=entry.__file__)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (128 + number, "", "")
+
+
+ASKING = """
+import polars as pl
+pl.select(1)
+pl.LazyFrame({"a": [1]}).collect()
+from streamproc.cli import screen
+screen.confirm("Go on?")
+"""
+
+
+def test_ctrl_c_ends_a_question() -> None:
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [sys.executable, "-c", ASKING])
+    try:
+        seen = b""
+        while b"Go on?" not in seen:
+            seen += os.read(terminal, 1000)
+        time.sleep(0.2)
+        os.write(terminal, b"\x03")
+        deadline = time.monotonic() + 10
+        while not (ended := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ended[0] == process
+        process = 0
+    finally:
+        os.close(terminal)
+        if process:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)

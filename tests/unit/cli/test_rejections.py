@@ -16,13 +16,13 @@ from streamproc.plan import FAILED_SCHEMA, load_topology, plan
 from streamproc.runtime.progress import Progress
 
 
-def told(lake: Path, *seen: tuple[int, int]) -> list[dict[str, object]]:
-    """What is logged while so many of so many messages are rejected."""
+def told(lake: Path, *seen: tuple[int, int], before: int = 0) -> list[dict[str, object]]:
+    """What is logged while so many of so many messages are rejected; `before`: read by earlier runs."""
     look = Rejections(plan(load_topology(shipped.path("iot_sensors"))), Lake(str(lake))).look
     with structlog.testing.capture_logs() as logs:
         for rejected, read in seen:
             counters = {"source": {"in": read}, "json": {"in": read, "rejected": rejected}}
-            look(Progress(read, 0, 0.1, 1, {"iot_sensors/sensor-data/0": counters}))
+            look(Progress(read - before, 0, 0.1, 1, {"iot_sensors/sensor-data/0": counters}))
     return list(logs)
 
 
@@ -50,3 +50,10 @@ def test_it_is_told_also_while_the_table_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seen", [(990, 1000), (999, 999), (0, 5000)])
 def test_fewer_are_no_news(tmp_path: Path, seen: tuple[int, int]) -> None:
     assert told(tmp_path, seen) == []
+
+
+def test_what_an_earlier_run_rejected_is_no_news(tmp_path: Path) -> None:
+    assert told(tmp_path, (5000, 5000), (5000, 5000), before=5000) == []
+    assert told(tmp_path, (5000, 5000), (5000, 9000), before=5000) == []
+    [line] = told(tmp_path, (0, 5000), (4000, 9000), before=5000)
+    assert (line["rejected"], line["read"]) == (4000, 4000)

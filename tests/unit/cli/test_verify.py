@@ -80,6 +80,7 @@ def test_a_table_that_lacks_a_task(streamproc: Streamproc, shop: Path) -> None:
 
 
 def test_a_topology_that_never_ran(streamproc: Streamproc, shop: Path) -> None:
+    (shop.parent / "lake").mkdir()
     ended = streamproc("verify", shop, "--set", "lake=lake")
     assert (ended.code, ended.out) == (1, "")
     assert "SP511" in ended.err

@@ -281,6 +281,6 @@ def test_a_client_that_waits_for_a_controller_in_vain_looks_again() -> None:
         future = SimpleNamespace(result=lambda s: SimpleNamespace(topic_id="id", partitions=[0, 1]))
         return {"t": future}
 
-    admin._client = cast(Any, SimpleNamespace(list_topics=look, describe_topics=describe))
+    admin._client = cast(Any, SimpleNamespace(list_topics=look, describe_topics=describe, poll=int))
     assert admin.topics(["t"])["t"].partitions == 2
     assert asked == ["describe", "look", "look", "describe"]
