@@ -82,7 +82,15 @@ class StreamprocError(Exception):
 
 
 class TopologyError(StreamprocError):
-    """The topology file is wrong."""
+    """The topology file is wrong.
+
+    `more` are further errors in it that do not follow from this one: they are shown with it.
+    """
+
+    more: tuple[TopologyError, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *map(str, self.more)])
 
 
 class ConfigError(StreamprocError):
@@ -106,12 +114,16 @@ class DataError(StreamprocError):
 
     `position` is that of the first record that must not take effect: what is before it is committed, nothing else.
     `skippable` is False where skipping that record would not help: it only closed the window that is at fault.
+    `step` is the id of the step that raised it; the task knows it, operators do not.
     """
 
-    def __init__(self, code: str, message: str, *, position: int, skippable: bool = True, **more: object) -> None:
+    def __init__(
+        self, code: str, message: str, *, position: int, skippable: bool = True, step: str = "", **more: object
+    ) -> None:
         super().__init__(code, message, **more)  # type: ignore[arg-type]
         self.position = position
         self.skippable = skippable
+        self.step = step
 
 
 class Fenced(StreamprocError):

@@ -1,4 +1,4 @@
-"""YAML as it is read here: a key that comes twice is refused, and reasons don't quote the text, which may hold a secret."""
+"""YAML, stricter: a key that comes twice is refused, and reasons do not quote the text, which may hold a secret."""
 
 from __future__ import annotations
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streamproc.errors import StreamprocError
-from streamproc.plan.model import Plan, Stage, Step
+from streamproc.plan.model import SOURCE, Plan, Stage, Step
 from streamproc.runtime.account import NOT_PASSED, Counters, passed, total
-from streamproc.runtime.task import SOURCE
 
 CHANGES_HEIGHT = frozenset({"group_by", "explode"})
 """Verbs whose rows out are not their rows in that passed."""

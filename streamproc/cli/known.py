@@ -49,13 +49,11 @@ class KnownJob:
             LogError: Kafka is not reachable, or refuses.
         """
         try:
-            self._admin.topics([state_topic(self._plan.name)])
-            self._has_state = True
-        except LogError as error:
-            if error.code != kafka.MISSING:
-                self._snapshot.close()
-                raise
-        self._refresh()
+            self._has_state = self._is_there(state_topic(self._plan.name))
+            self._refresh()
+        except BaseException:
+            self._snapshot.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -87,6 +85,14 @@ class KnownJob:
             time.sleep(PAUSE_S)
         before = fewest_partitions(self._snapshot.under(f"{id.rpartition('/')[0]}/"))
         return KnownTask(partition, Facts(topic.id, topic.partitions, before, first, end, committed, data), manifest)
+
+    def _is_there(self, topic: str) -> bool:
+        try:
+            return bool(self._admin.topics([topic]))
+        except LogError as error:
+            if error.code != kafka.MISSING:
+                raise
+            return False
 
     def _refresh(self) -> None:
         if self._has_state:

@@ -187,6 +187,8 @@ def _table(lake: Lake, table: Table, plan: Plan, tasks: Iterable[KnownTask], out
         _check_claims(lake, table, plan, tasks)
     except TableError as error:
         outlook.refused.append(error)
+        if existing is None:
+            return "GONE"
     if existing is None:
         return f"new, {columns}"
     version = f"exists (version {existing.version})"
@@ -199,7 +201,7 @@ def _check_claims(lake: Lake, table: Table, plan: Plan, tasks: Iterable[KnownTas
     """Raise what the table would answer to the tasks that write to it."""
     sink = DeltaSink(
         replace(table, name=lake.path(table.name)),
-        lake.address,
+        lake.location,
         topology=plan.name,
         writer="",
         storage_options=dict(lake.options),

@@ -8,10 +8,9 @@ import structlog
 from streamproc.cli import accounting, tables
 from streamproc.errors import TableError
 from streamproc.lake import Lake
-from streamproc.plan.model import Plan
+from streamproc.plan.model import SOURCE, Plan
 from streamproc.runtime.account import Counters
 from streamproc.runtime.progress import Progress
-from streamproc.runtime.task import SOURCE
 
 MESSAGES_MIN = 1_000
 SHARE = 0.99

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import polars as pl
 
 from streamproc.errors import Location, TopologyError
+from streamproc.flow.aggregates import Aggregate, Kind
 from streamproc.flow.duration import Duration, microseconds
 from streamproc.formats.base import Format
 from streamproc.operators.base import OnFail
@@ -69,7 +70,7 @@ def columns(where: Location, verb: str, values: Iterable[Any], *, least: int = 1
         if not isinstance(value, str):
             raise invalid(
                 where,
-                f"{verb} takes names of columns, not {_kind(value)}",
+                f"{verb} takes names of columns, not {kind(value)}",
                 "compute it by `with_columns` first" if isinstance(value, pl.Expr) else 'write "column"',
             )
     if len(out) < least:
@@ -103,13 +104,13 @@ def _expression(where: Location, verb: str, value: Any) -> pl.Expr:
         return pl.col(value)
     if value is None or isinstance(value, _LITERAL):
         return pl.lit(value)
-    raise invalid(where, f"{verb} takes Polars expressions, not {_kind(value)}", 'write pl.col("column") ...')
+    raise invalid(where, f"{verb} takes Polars expressions, not {kind(value)}", 'write pl.col("column") ...')
 
 
 def expression(where: Location, what: str, value: Any) -> pl.Expr:
     """One expression, not a mere name."""
     if not isinstance(value, pl.Expr):
-        raise invalid(where, f"{what} takes a Polars expression, not {_kind(value)}", 'write pl.col("column") ...')
+        raise invalid(where, f"{what} takes a Polars expression, not {kind(value)}", 'write pl.col("column") ...')
     return value
 
 
@@ -151,5 +152,23 @@ def format(where: Location, verb: str, value: Any) -> Format:
     return value  # type: ignore[no-any-return]
 
 
-def _kind(value: Any) -> str:
+def as_aggregate(name: str, value: Any) -> str:
+    """How to write what was meant as an aggregate, as far as can be told.
+
+    >>> as_aggregate("n", pl.col("x").sum())
+    'n=sp.sum("x")'
+    """
+    if isinstance(value, Aggregate):
+        return f"{name}=sp.{value.kind}(...)"
+    if isinstance(value, pl.Expr):
+        columns, call = value.meta.root_names(), re.search(r"(?:^|\.)(\w+)\(\)(?:\.alias\(.*\))?$", str(value))
+        if call and call[1] in get_args(Kind) and len(columns) == 1:
+            return f'{name}=sp.{call[1]}("{columns[0]}")'
+        if call and call[1] == "len":
+            return f"{name}=sp.count()"
+    return f'{name}=sp.mean("column")'
+
+
+def kind(value: Any) -> str:
+    """A value in an error."""
     return "an expression" if isinstance(value, pl.Expr) else f"{type(value).__name__} {value!r}"[:60]

@@ -119,8 +119,9 @@ class Stream:
         """Apply a Python function to frames of rows.
 
         It must work row by row: the same number of rows out, in the same order, whatever the cut. For more or fewer
-        rows, return a list column and `explode`, or nulls and `filter`. A column that keeps its name and type is
-        trusted to keep its values where it is the event time or one that the topic is partitioned by.
+        rows, return a list column and `explode`, or nulls and `filter`. A column that keeps its name and type must
+        keep its values where it is the event time or one that the topic is partitioned by, and a step with keys
+        follows; the run stops where it does not.
 
         Args:
             function: takes a DataFrame of the columns here, returns one of `schema`.
@@ -245,19 +246,20 @@ class Grouped:
         self._topology, self._node, self._location = topology, node, location
         self._windows, self._keys, self._name = windows, keys, name
 
-    def agg(self, **aggregates: Aggregate) -> Stream:
+    def agg(self, *unnamed: object, **aggregates: Aggregate) -> Stream:
         """One row for each window and group once the window has closed: window_start, window_end, keys, aggregates.
 
         Event time is `window_start` from here on.
         """
         at = caller()
+        if unnamed:
+            raise invalid(at, "agg takes named aggregates", arguments.as_aggregate("n", unnamed[0]))
         if not aggregates:
             raise invalid(at, "agg needs an aggregate", "rows=sp.count()")
         for name, aggregate in aggregates.items():
             if not isinstance(aggregate, Aggregate):
-                raise invalid(
-                    at, f'"{name}" is not an aggregate of streamproc: {aggregate!r}'[:120], f'{name}=sp.mean("column")'
-                )
+                message = f'"{name}" is not an aggregate of streamproc: {arguments.kind(aggregate)}'
+                raise invalid(at, message, arguments.as_aggregate(name, aggregate))
             for expr in (aggregate.value, aggregate.where):
                 if expr is not None:
                     arguments.expression(at, f'"{name}"', expr)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamproc.flow.duration import Duration, microseconds, text
+from streamproc.flow import arguments
+from streamproc.flow.duration import Duration, text
+from streamproc.flow.location import caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,11 @@ def tumbling(every: Duration, *, offset: Duration = "0s") -> Tumbling:
         offset: shifts their edges, e.g. "15m" for hours that start at quarter past.
 
     Raises:
-        ValueError: not a duration, or below 1 ms.
+        TopologyError: SP101 not a duration, or below 1 ms.
 
     >>> str(tumbling("1m"))
     '1m'
     """
-    length = microseconds(every)
-    if length < 1_000:
-        raise ValueError(f"a window of {every!r} is too short: 1ms at least")
-    return Tumbling(length, microseconds(offset) % length)
+    at = caller()
+    length = arguments.duration(at, "every", every, least=1_000)
+    return Tumbling(length, arguments.duration(at, "offset", offset, least=-length) % length)

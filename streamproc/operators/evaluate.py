@@ -11,6 +11,8 @@ from streamproc.formats.base import clip
 from streamproc.operators.batch import HIDDEN, Batch
 
 _RAISED = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_ONE_BY_ONE = 16
+"""Rows of a range that fails are looked at one by one from here on down: halving further would cost as much again."""
 
 
 def evaluate(batch: Batch, exprs: Sequence[pl.Expr], hidden: Sequence[str]) -> pl.DataFrame:
@@ -50,6 +52,35 @@ def true_for(batch: Batch, predicates: Sequence[pl.Expr], hidden: Sequence[str])
     return evaluate(batch, tests, hidden).select(pl.all_horizontal(names).fill_null(False)).to_series()
 
 
+def judged(batch: Batch, predicate: pl.Expr, hidden: Sequence[str]) -> tuple[pl.Series, dict[int, str]]:
+    """For which rows a predicate is true (Boolean, no nulls), and what is wrong at those rows where it fails.
+
+    Ranges that fail are halved, so it takes no more evaluations than about one for each row.
+    """
+    frame = batch.with_hidden(hidden) if hidden else batch.visible
+    test = pl.all_horizontal(predicate).fill_null(False).alias("test")
+    pieces = [pl.Series("test", [], pl.Boolean)]
+    wrong: dict[int, str] = {}
+    pending = [(0, frame.height)] if frame.height else []
+    while pending:
+        start, height = pending.pop()
+        try:
+            pieces.append(frame.slice(start, height).with_columns(test)["test"])
+        except _RAISED as error:
+            if height == 1:
+                wrong[start] = _first_line(error)
+                pieces.append(pl.Series("test", [False]))
+                continue
+            size = 1 if height <= _ONE_BY_ONE else -(-height // 2)
+            parts = [(at, min(size, start + height - at)) for at in range(start, start + height, size)]
+            pending += reversed(parts)
+    return pl.concat(pieces), wrong
+
+
+def _first_line(error: BaseException) -> str:
+    return clip(next((line for line in str(error).splitlines() if line.strip()), ""))
+
+
 def _failed(batch: Batch, exprs: Sequence[pl.Expr], hidden: Sequence[str], error: BaseException) -> DataError:
     """The error of the first row at which the expressions fail: found by halving, so log(n) evaluations for n rows."""
 
@@ -65,12 +96,12 @@ def _failed(batch: Batch, exprs: Sequence[pl.Expr], hidden: Sequence[str], error
         middle = (row + stop) // 2
         row, stop = (row, middle) if attempt(row, middle) else (middle, stop)
     # Of that row alone: the text for a batch would depend on what else is in it.
-    text = str(attempt(row, stop) or error)
+    text = _first_line(attempt(row, stop) or error)
     return DataError(
         "SP611",
         "an expression fails at a row",
         position=int(batch.positions[row]),
         skippable=not batch.aggregated,
-        detail=[clip(next((line for line in text.splitlines() if line.strip()), ""))],
+        detail=[text],
         fix="cast with strict=False, or leave such rows out before",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from streamproc.errors import DataError
 from streamproc.formats.base import clip
 from streamproc.operators.base import OnFail, Result
 from streamproc.operators.batch import Batch
-from streamproc.operators.evaluate import true_for
+from streamproc.operators.evaluate import judged
 from streamproc.operators.settle import Failure, settle
 
 _PREDICATE_LENGTH_MAX = 120
@@ -18,7 +18,7 @@ _VALUE_LENGTH_MAX = 40
 
 
 class Expect:
-    """Pass on what satisfies the predicate; false and null fail, with reason "expectation".
+    """Pass on what satisfies the predicate; false, null and what it can't be computed for fail, as "expectation".
 
     Args:
         name: what the user calls the expectation.
@@ -34,19 +34,28 @@ class Expect:
         self._on_fail = on_fail
 
     def process(self, batch: Batch) -> Result:
-        good = true_for(batch, [self._predicate], self._hidden)
+        good, wrong = judged(batch, self._predicate, self._hidden)
         failed = (~good).arg_true().to_list()
         passed = batch if self._on_fail == "warn" or not failed else batch.with_rows(batch.rows.filter(good))
-        return settle(batch, passed, failed, self._on_fail, why=lambda rows: self._why(batch, rows), stop=self._stop)
+        return settle(
+            batch, passed, failed, self._on_fail, why=lambda rows: self._why(batch, rows, wrong), stop=self._stop
+        )
 
-    def _why(self, batch: Batch, rows: Sequence[int]) -> list[Failure]:
+    def _why(self, batch: Batch, rows: Sequence[int], wrong: Mapping[int, str]) -> list[Failure]:
+        untrue = iter(self._untrue(batch, [row for row in rows if row not in wrong]))
+        return [
+            Failure("expectation", clip(f'"{self._name}": {wrong[row]}') if row in wrong else next(untrue))
+            for row in rows
+        ]
+
+    def _untrue(self, batch: Batch, rows: Sequence[int]) -> list[str]:
         names = list(dict.fromkeys(self._predicate.meta.root_names()))
         some = batch.with_rows(batch.rows[list(rows)])
         values = some.with_hidden(self._hidden).select(names)
         text = f'"{self._name}" is not true: {clip(str(self._predicate), _PREDICATE_LENGTH_MAX)}'
         if not names:
-            return [Failure("expectation", clip(text))] * len(rows)
-        return [Failure("expectation", clip("; ".join([text, *map(_shown, names, row)]))) for row in values.iter_rows()]
+            return [clip(text)] * len(rows)
+        return [clip("; ".join([text, *map(_shown, names, row)])) for row in values.iter_rows()]
 
     def _stop(self, at: int, failure: Failure) -> DataError:
         return DataError(

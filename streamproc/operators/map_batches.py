@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from streamproc.operators.settle import Failure, settle
 
 Function = Callable[[pl.DataFrame], pl.DataFrame]
 
-_RAISED = (Exception, pl.exceptions.PanicException)
+_RAISED = (Exception, SystemExit, pl.exceptions.PanicException)
 _ROW_WISE = (
     "compute each row from that row alone (map_batches works row by row), and aggregate with group_by(...).agg(...)"
 )
@@ -30,12 +31,20 @@ class MapBatches:
             result.
         schema: the columns it returns, exactly; their order is this one.
         on_fail: for rows at which it raises; "warn" keeps them with nulls.
+        trusted: columns of input and result whose values it must not change -> what they are, in words.
     """
 
-    def __init__(self, function: Function, schema: Mapping[str, pl.DataType], on_fail: OnFail = "stop") -> None:
+    def __init__(
+        self,
+        function: Function,
+        schema: Mapping[str, pl.DataType],
+        on_fail: OnFail = "stop",
+        trusted: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._function = function
         self._schema = dict(schema)
         self._on_fail = on_fail
+        self._trusted = trusted
         self._compared = False
 
     def process(self, batch: Batch) -> Result:
@@ -43,7 +52,8 @@ class MapBatches:
 
         Raises:
             DataError: SP603 the function raised and on_fail is "stop", SP604 its result depends on where batches are
-                cut, SP605 it is not a frame of the declared schema and the same height.
+                cut, SP605 it is not a frame of the declared schema and the same height,
+                or has other values where they were trusted to stay.
         """
         rows, failed = self._outcome(batch)
         if not failed and not self._compared and rows.height > 1:
@@ -71,8 +81,9 @@ class MapBatches:
         pending = [(0, frame.height)] if frame.height else []
         while pending:  # at most 2n turns
             start, height = pending.pop()
+            given = frame.slice(start, height)
             try:
-                piece = self._function(frame.slice(start, height))
+                piece = self._function(given)
             except _RAISED as error:
                 raised = error
                 if height > 1:
@@ -85,7 +96,7 @@ class MapBatches:
                 if self._on_fail == "warn":
                     pieces.append(pl.DataFrame({name: [None] for name in self._schema}, schema=self._schema))
                 continue
-            pieces.append(self._checked(piece, height, int(batch.positions[start])))
+            pieces.append(self._checked(piece, given, batch.positions.slice(start, height)))
         if raised and not failed:
             detail = f"it raises for {frame.height} rows, but not for parts of them"
             raise self._depends_on_cuts(batch, detail) from raised
@@ -95,17 +106,20 @@ class MapBatches:
         """Call the function again, with the batch in two pieces."""
         frame, half = batch.visible, batch.rows.height // 2
         try:
-            pieces = [self._function(part) for part in (frame.slice(0, half), frame.slice(half))]
+            parts = frame.slice(0, half), frame.slice(half)
+            pieces = [self._function(part) for part in parts]
         except _RAISED as error:
             raise self._depends_on_cuts(batch, "it raises for a part of rows that it took together") from error
-        for piece, expected, start in zip(pieces, (rows.slice(0, half), rows.slice(half)), (0, half), strict=True):
-            again = self._checked(piece, expected.height, int(batch.positions[start]))
+        for piece, part, start in zip(pieces, parts, (0, half), strict=True):
+            expected = rows.slice(start, part.height)
+            again = self._checked(piece, part, batch.positions.slice(start, part.height))
             if not again.equals(expected):
                 names = [name for name in self._schema if not again[name].equals(expected[name], null_equal=True)]
                 raise self._depends_on_cuts(batch, f"different for the same rows: {', '.join(names)}")
 
-    def _checked(self, piece: object, height: int, at: int) -> pl.DataFrame:
+    def _checked(self, piece: object, given: pl.DataFrame, positions: pl.Series) -> pl.DataFrame:
         """The function's result with its columns in order, if it is what was declared."""
+        at, height = int(positions[0]), given.height
         if not isinstance(piece, pl.DataFrame):
             raise _wrong_result(at, f"it returned {type(piece).__name__}", "return a polars.DataFrame")
         missing = [name for name in self._schema if name not in piece.columns]
@@ -124,7 +138,16 @@ class MapBatches:
                 f"{height} rows in, {piece.height} out",
                 "keep every row; for more, return a list column and explode it; for fewer, return a null and filter it",
             )
+        for name, role in self._trusted.items():
+            if not piece[name].equals(given[name], null_equal=True):
+                raise self._changed(name, role, given[name], piece[name], positions)
         return piece.select(list(self._schema))
+
+    def _changed(self, name: str, role: str, before: pl.Series, after: pl.Series, positions: pl.Series) -> DataError:
+        row = before.ne_missing(after).arg_max() or 0
+        detail = f'it changed "{name}", {role}: steps after it need that as it was'
+        move = ", or write with_watermark after map_batches" if "time" in role else ""
+        return _wrong_result(int(positions[row]), detail, f"give the new values another name{move}")
 
     def _raised(self, batch: Batch, row: int, error: BaseException) -> DataError:
         return DataError(

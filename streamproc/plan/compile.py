@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import streamproc.plan.keyed  # noqa: F401  registers its verbs
@@ -14,7 +14,6 @@ from streamproc.flow.nodes import Node
 from streamproc.flow.topology import Topology
 from streamproc.plan import tables
 from streamproc.plan.fingerprint import fingerprint
-from streamproc.plan.here import Here
 from streamproc.plan.model import SOURCE, Plan, Stage, Step, Table
 from streamproc.plan.problems import problem
 from streamproc.plan.steps import Placed, place, read
@@ -23,12 +22,16 @@ from streamproc.plan.warnings import delays, sinkless
 FRESHNESS = 1_000_000
 """Time between commits where a sink does not say, in microseconds."""
 
+ERRORS_MAX = 10
+"""So many are shown at once."""
+
 
 def plan(topology: Topology) -> Plan:
     """Compile a topology. Looks at nothing outside of it and changes nothing.
 
     Raises:
-        TopologyError: what is wrong, with the user's line, the columns there and what to do.
+        TopologyError: what is wrong, with the user's line, the columns there and what to do; with what is wrong on
+            other streams, ten in all.
 
     >>> from streamproc import Json, Topology
     >>> import polars as pl
@@ -71,32 +74,35 @@ class _Merged:
 
 
 def _place_all(topology: Topology) -> tuple[dict[Node, Placed], list[tuple[nodes.WriteDelta, Table]]]:
+    """Every verb at its place. What follows a verb that is wrong is not judged, what stands beside it is."""
     declared = _declared(topology)
+    relied_on = _ancestors(node for node in topology.nodes if isinstance(node, nodes.Deduplicate | nodes.GroupBy))
     placed: dict[Node, Placed] = {}
     outputs: list[tuple[nodes.WriteDelta, Table]] = []
+    errors: list[TopologyError] = []
     for node in topology.nodes:
-        if isinstance(node, nodes.ReadKafka):
-            placed[node] = read(node, node.partitioned_by or declared.get(node.topics[0]))
+        if node.parent is not None and node.parent not in placed:
             continue
-        assert node.parent is not None
-        here = placed[node.parent].here
-        if isinstance(node, nodes.WriteDelta):
-            table = tables.output(node, here)
-            outputs.append((node, table))
-            placed[node] = Placed(here, node.verb, None, [table.name, table.columns, table.partition_by])
-        else:
-            placed[node] = _located(node, here)
+        try:
+            if isinstance(node, nodes.ReadKafka):
+                placed[node] = read(node, node.partitioned_by or declared.get(node.topics[0]))
+                continue
+            assert node.parent is not None
+            here = replace(placed[node.parent].here, relied_on=node in relied_on)
+            if isinstance(node, nodes.WriteDelta):
+                table = tables.output(node, here)
+                outputs.append((node, table))
+                placed[node] = Placed(here, node.verb, None, [table.name, table.columns, table.partition_by])
+            else:
+                placed[node] = place(node, here)
+        except TopologyError as error:
+            error.location = error.location or node.location  # formats and operators know none
+            errors.append(error)
+    if errors:
+        errors[0].more = tuple(errors[1:ERRORS_MAX])
+        raise errors[0]
     _all_appear(topology, placed)
     return placed, outputs
-
-
-def _located(node: Node, here: Here) -> Placed:
-    """`place`, with the user's line in errors of formats and operators, which know none."""
-    try:
-        return place(node, here)
-    except TopologyError as error:
-        error.location = error.location or node.location
-        raise
 
 
 def _declared(topology: Topology) -> dict[str, tuple[str, ...]]:
@@ -185,14 +191,18 @@ def _number(topology: Topology, placed: Mapping[Node, Placed]) -> dict[Node, str
 
 def _live(topology: Topology) -> set[Node]:
     """Nodes that some table depends on."""
-    live: set[Node] = set()
-    for node in topology.nodes:
-        if isinstance(node, nodes.WriteDelta):
-            at: Node | None = node
-            while at is not None and at not in live:
-                live.add(at)
-                at = at.parent
-    return live
+    return _ancestors(node for node in topology.nodes if isinstance(node, nodes.WriteDelta))
+
+
+def _ancestors(some: Iterable[Node]) -> set[Node]:
+    """These nodes, and all that they read from."""
+    found: set[Node] = set()
+    for node in some:
+        at: Node | None = node
+        while at is not None and at not in found:
+            found.add(at)
+            at = at.parent
+    return found
 
 
 def _stage(merged: _Merged, topic: str, live: set[Node]) -> Stage:
@@ -225,6 +235,7 @@ def _stage(merged: _Merged, topic: str, live: set[Node]) -> Stage:
                 lineage=_lineage(merged, node) if placed.signature and node.name is None else "",
                 summary=placed.summary,
                 hidden=placed.hidden,
+                location=node.location,
             )
         )
         parameters.append([merged.ids[node], placed.kind, parent, placed.parameters, dict(placed.here.columns)])

@@ -13,7 +13,7 @@ from streamproc.flow.nodes import Node
 from streamproc.operators.batch import HIDDEN
 from streamproc.plan.here import Here
 from streamproc.plan.problems import columns_here, problem, unknown_column
-from streamproc.plan.row_wise import PYTHON, dependent_call, differs_by_cut
+from streamproc.plan.row_wise import PYTHON, dependent_call, differs_by_cut, shows_codes
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,14 @@ def _schema(
         if name not in columns and name:
             raise unknown_column(node, name, here.columns, where=where, hidden=True)
     _refuse_call(node, expr, where, dependent_call(expr))
+    if shows_codes(expr, columns):
+        raise problem(
+            "SP106",
+            node,
+            f"the numbers behind a Categorical in {where} depend on the rows that were seen before",
+            detail=[shown(expr)],
+            fix="use the text, or pl.Enum([...]) with its categories",
+        )
     try:
         schema = dict(pl.DataFrame(schema=columns).select(expr).schema)
     except pl.exceptions.ColumnNotFoundError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -27,6 +27,7 @@ class Here:
         event_time: the column that holds it.
         watermark: the step that set it.
         aggregated: rows no longer stand for one record each.
+        relied_on: a step with keys follows: partition columns and event time must be what they are taken for.
     """
 
     columns: Mapping[str, pl.DataType]
@@ -36,6 +37,7 @@ class Here:
     event_time: str | None = None
     watermark: Node | None = None
     aggregated: bool = False
+    relied_on: bool = False
 
     def then(self, node: Node, columns: Mapping[str, pl.DataType], copies: Mapping[str, str]) -> Here:
         """After a step with these columns, of which `copies` (new -> old) hold the values they held before."""
@@ -52,6 +54,17 @@ class Here:
                 lost[event_time] = node
             event_time = event_time if event_time in now else next(iter(now), None)
         return replace(self, columns=dict(columns), partition=partition, lost=lost, event_time=event_time)
+
+
+def trusted(here: Here, names: Iterable[str]) -> dict[str, str]:
+    """Those of the names whose values must stay for steps that follow -> what they are."""
+    if not here.relied_on:
+        return {}
+    held = [column for columns in (here.partition or {}).values() for column in columns or ()]
+    roles = dict.fromkeys(held, "what the topic is partitioned by")
+    if here.event_time:
+        roles[here.event_time] = "the event time"
+    return {name: roles[name] for name in names if name in roles}
 
 
 def _follow(

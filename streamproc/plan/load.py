@@ -14,6 +14,7 @@ from streamproc.errors import Location, TopologyError
 from streamproc.flow.location import line_of
 from streamproc.flow.topology import Topology
 from streamproc.plan.fingerprint import TOPOLOGY_MODULE
+from streamproc.plan.suggest import suggestion
 
 
 def load_topology(path: str | Path) -> Topology:
@@ -71,7 +72,7 @@ def _run(file: Path) -> ModuleType:
             "SP102",
             f"the topology file raised {type(error).__name__}: {error}",
             location=_line(error, str(file)),
-            fix="correct the line",
+            fix=suggestion(error) or "correct the line",
         ) from error
     return module
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import polars as pl
 
+from streamproc.errors import Location
 from streamproc.flow.nodes import Start
 from streamproc.operators.base import Operator
 
@@ -73,6 +74,7 @@ class Step:
             one kind apart when their number changes.
         summary: short text of its parameters for people, e.g. "timestamp, 10s late, at most 1h ahead".
         hidden: hidden columns that it uses.
+        location: the user's line.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Step:
     lineage: str = ""
     summary: str = ""
     hidden: tuple[str, ...] = ()
+    location: Location | None = None
 
     @property
     def local_keys(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -26,6 +27,7 @@ _CALLS = {
     "arg_where": "arg_true or arg_where",
     "python_udf": PYTHON,
 }
+_CODES = ('"function":"ToPhysical"', '"function":{"Categorical":"Physical"}', '"function":{"Hash"')
 _RANDOM = {"Random", "Sample", "SampleN", "SampleFrac"}
 
 
@@ -46,6 +48,16 @@ def dependent_call(expr: pl.Expr) -> str | None:
     if found:
         return found[0]
     return _walk(pl.Expr.deserialize(io.StringIO(json.dumps(plain)), format="json"))
+
+
+def shows_codes(expr: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
+    """Whether it may show the numbers behind a Categorical: they depend on the texts that the process saw before."""
+    text = expr.meta.serialize(format="json")
+    if not any(call in text for call in _CODES):
+        return False
+    used = expr.meta.root_names() or list(columns)
+    types = [str(columns[name]) for name in used if name in columns]
+    return '{"Categorical":{"name"' in text or any("Categorical" in dtype for dtype in types)
 
 
 def _walk(node: pl.Expr) -> str | None:

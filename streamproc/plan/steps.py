@@ -24,7 +24,7 @@ from streamproc.operators.read import ReadRaw
 from streamproc.operators.reshape import Explode, Unnest
 from streamproc.operators.watermark import WithWatermark
 from streamproc.plan.expressions import infer, predicates, shown
-from streamproc.plan.here import Here, same
+from streamproc.plan.here import Here, same, trusted
 from streamproc.plan.problems import columns_here, known, problem
 
 
@@ -207,7 +207,7 @@ def _(node: nodes.MapBatches, here: Here) -> Placed:
     kept = same({name: dtype for name, dtype in node.schema.items() if here.columns.get(name) == dtype})
     after = here.then(node, node.schema, kept)
     name = getattr(node.function, "__name__", type(node.function).__name__)
-    build = partial(MapBatches, node.function, dict(node.schema), node.on_fail)
+    build = partial(MapBatches, node.function, dict(node.schema), node.on_fail, trusted(here, kept))
     summary = f"{name} -> {_count(node.schema)}" + _else(node.on_fail, "stop")
     return Placed(after, "map_batches", build, [node.function, node.schema, node.on_fail], summary)
 

@@ -10,14 +10,11 @@ from streamproc import position
 from streamproc.errors import DataError
 from streamproc.operators.base import Operator, Result, Stateful
 from streamproc.operators.batch import Batch, Records
-from streamproc.plan.model import FAILED_SCHEMA, Plan, Stage, Step
+from streamproc.plan.model import FAILED_SCHEMA, SOURCE, Plan, Stage, Step
 from streamproc.runtime import account
 from streamproc.runtime.log import TopicPartition
 from streamproc.state.manifest import Manifest
 from streamproc.state.task_state import TaskState
-
-SOURCE = "source"
-"""Step id under which records are counted as they are read."""
 
 
 @dataclass
@@ -133,7 +130,7 @@ class Task:
                 outputs.add(str(step.table), batch.rows)
                 results.append(batch)
                 continue
-            result = operator.process(batch)
+            result = _processed(step, operator, batch)
             account.add(counters, step.id, {"in": batch.rows.height, "out": result.batch.rows.height, **result.counts})
             self._side_rows(step, batch, result, outputs)
             results.append(result.batch)
@@ -153,6 +150,16 @@ class Task:
         outputs.add(self.plan.rejected, failed_rows(records, SOURCE, rejected))
         account.add(counters, SOURCE, {"rejected": len(hit)})
         return records.take([i for i in range(len(records)) if i not in set(hit)])
+
+
+def _processed(step: Step, operator: Operator, batch: Batch) -> Result:
+    """What the step makes of a batch; an error says at which step, and at which line of the user."""
+    try:
+        return operator.process(batch)
+    except DataError as error:
+        error.step = error.step or step.id
+        error.location = error.location or step.location
+        raise
 
 
 def failed_rows(records: Records, step: str, failed: pl.DataFrame) -> pl.DataFrame:

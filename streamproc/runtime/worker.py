@@ -295,18 +295,20 @@ def _joined(fenced: Sequence[Fenced]) -> Fenced:
 
 
 def _located(error: DataError, partition: TopicPartition) -> DataError:
-    """The error with the record it is about, and the way past it."""
+    """The error with the record it is about, its step, and the way past it."""
+    record = f"{partition.topic}/{partition.partition} @ {position.offset_of(error.position)}"
     way_out = error.fix
     if error.skippable:
         place = f"{partition.topic}:{partition.partition}:{position.offset_of(error.position)}"
-        past = f"get past this record with `streamproc run --skip {place}`"
+        past = f"get past this record with `streamproc run FILE --skip {place}`"
         way_out = f"{error.fix}; or {past}" if error.fix else f"mend the cause, or {past}"
     return DataError(
         error.code,
         error.message,
         position=error.position,
         skippable=error.skippable,
-        detail=[f"{partition.topic}/{partition.partition} @ {position.offset_of(error.position)}", *error.detail],
+        step=error.step,
+        detail=[f"{record}, step {error.step}" if error.step else record, *error.detail],
         fix=way_out,
         location=error.location,
     )

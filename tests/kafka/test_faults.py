@@ -171,7 +171,7 @@ def test_a_worker_that_starts_before_its_broker_waits(broker: Broker, tmp_path: 
 
 def test_a_missing_topic_is_named_and_its_neighbours_too(job: Job) -> None:
     job.config.write_text(job.config.read_text().replace(f"readings: {job.name}", f"readings: {job.name[:-1]}"))
-    _refused(job, f'"{job.name[:-1]}"', job.name)
+    _refused(job, f'topic \\"{job.name[:-1]}\\" does not exist', job.name)
 
 
 def test_infer_prints_a_schema_that_reads_the_topic(job: Job) -> None:

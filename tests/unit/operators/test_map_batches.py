@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import polars as pl
@@ -109,6 +110,37 @@ def test_stop_is_at_the_first_row_it_raises_for_and_shows_the_users_line() -> No
     with pytest.raises(DataError) as caught:
         MapBatches(picky(2), SCHEMA).process(replace(ROWS, aggregated=True))
     assert not caught.value.skippable
+
+
+def test_sys_exit_is_an_error_of_the_function() -> None:
+    def function(frame: pl.DataFrame) -> pl.DataFrame:
+        sys.exit(3)
+
+    with pytest.raises(DataError) as caught:
+        MapBatches(function, SCHEMA).process(ROWS)
+    assert (caught.value.code, caught.value.position) == ("SP603", at(0))
+    assert "SystemExit" in caught.value.message
+    assert rejected(MapBatches(function, SCHEMA, "reject").process(part(ROWS, 0, 1))) == [(0, "user_function")]
+
+
+@pytest.mark.parametrize(
+    ("role", "way_out"), [("the event time", "with_watermark after"), ("what the topic is partitioned by", "name")]
+)
+def test_a_column_that_is_trusted_to_stay_must_stay(role: str, way_out: str) -> None:
+    def function(frame: pl.DataFrame) -> pl.DataFrame:
+        return twice(frame).with_columns(pl.col("a").clip(upper_bound=3))
+
+    step = MapBatches(function, SCHEMA, "reject", {"a": role})
+    assert places(step.process(part(ROWS, 0, 4))) == [0, 1, 2, 3]
+    with pytest.raises(DataError) as caught:
+        step.process(ROWS)
+    error = caught.value
+    assert (error.code, error.position, error.skippable) == ("SP605", at(4), False)
+    assert f'changed "a", {role}' in str(error)
+    assert "another name" in error.fix
+    assert way_out in error.fix
+    nulls = batch({"a": pl.Series([None, 1], dtype=pl.Int64)})
+    assert places(MapBatches(twice, SCHEMA, "stop", {"a": role}).process(nulls)) == [0, 1]
 
 
 @pytest.mark.parametrize("unwanted", [(0,), (6,), (2, 5), (0, 1, 2, 3, 4, 5, 6)])

@@ -190,6 +190,20 @@ CASES: list[Case] = [
         "stream.map_batches",
         lambda t: read(t).select(c("value").map_batches(lambda v: v)),
     ),
+    *(
+        ("SP106", "the numbers behind a Categorical in select", "pl.Enum", lambda t, e=expr: read(t).select(e))
+        for expr in (
+            c("event_id").cast(pl.Categorical).to_physical(),
+            c("event_id").cast(pl.Categorical).cat.physical(),
+            pl.concat_list(c("event_id").cast(pl.Categorical)).hash(),
+        )
+    ),
+    (
+        "SP106",
+        "the numbers behind a Categorical in with_columns",
+        "use the text",
+        lambda t: read(t).select(k=c("event_id").cast(pl.Categorical)).with_columns(n=c("k").to_physical()),
+    ),
     # names
     ("SP107", 'column name "_key" is reserved', 'such as "key"', lambda t: read(t).with_columns(_key=pl.lit(1))),
     ("SP107", 'column name "_timestamp" is reserved', "such as", lambda t: read(t).select("_timestamp")),
@@ -535,6 +549,29 @@ def test_an_error_reads_like_this() -> None:
         "  columns here: event_id, user_id, timestamp, event_type, value, tags, place",
         '  fix: did you mean "event_type"?',
     ]
+
+
+def test_what_is_wrong_on_several_streams_is_shown_together() -> None:
+    topology = sp.Topology("t")
+    stream = ready(topology)
+    stream.filter(c("valu") > 1).drop("follows").write_delta("a")
+    for n in range(12):
+        stream.drop(f"gone{n}")
+    with pytest.raises(sp.TopologyError) as caught:
+        plan(topology)
+    shown = [line for line in str(caught.value).splitlines() if line.startswith("error[")]
+    assert shown == [
+        'error[SP104] unknown column "valu" in filter',
+        *(f'error[SP104] unknown column "gone{n}" in drop' for n in range(9)),
+    ]
+
+
+def test_steps_know_the_users_line() -> None:
+    topology = sp.Topology("t")
+    ready(topology).filter(c("value") > 7).write_delta("a")
+    step = next(step for step in plan(topology).stages[0].steps if step.kind == "filter")
+    assert step.location is not None
+    assert 'filter(c("value") > 7)' in step.location.text
 
 
 def test_a_side_table_is_named_at_the_topology() -> None:

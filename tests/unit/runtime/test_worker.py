@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from streamproc import position
-from streamproc.errors import DataError, Fenced, LogError, StateError, TableError
+from streamproc.errors import DataError, Fenced, Location, LogError, StateError, TableError
 from streamproc.operators.base import Changes, ReadBucket, Result
 from streamproc.operators.batch import Batch, Records
 from streamproc.plan.model import FAILED_SCHEMA, Plan, Stage, Start, Step, Table
@@ -23,6 +23,7 @@ from streamproc.sinks.base import Claim, TableState
 from streamproc.state.manifest import Manifest
 from streamproc.state.memory import MemoryChunks
 
+LINE = Location("flow.py", 7, ".sum()")
 P0, P1 = TopicPartition("clicks", 0), TopicPartition("clicks", 1)
 
 
@@ -155,7 +156,7 @@ class World:
 
     def worker(self, fingerprint: str = "f1", skip: frozenset[tuple[str, int, int]] = frozenset()) -> Worker:
         steps = (
-            Step("sum", "sum", -1, {"total": pl.Int64()}, Sum, signature="sum"),
+            Step("sum", "sum", -1, {"total": pl.Int64()}, Sum, signature="sum", location=LINE),
             Step("write", "write_delta", 0, {"total": pl.Int64()}, table="out"),
         )
         stage = Stage("clicks", "clicks", steps, "earliest", fingerprint, timedelta(seconds=1))
@@ -240,8 +241,8 @@ def test_a_stop_commits_what_is_before_the_record_and_nothing_else() -> None:
     worker.assign([P0])
     with pytest.raises(DataError) as caught:
         worker.process(P0, records(5, b"aa", b"", b"b"), 8)
-    assert "streamproc run --skip clicks:0:6" in caught.value.fix
-    assert "clicks/0 @ 6" in caught.value.detail
+    assert "streamproc run FILE --skip clicks:0:6" in caught.value.fix
+    assert str(caught.value).splitlines()[1:3] == ["  flow.py:7   .sum()", "  clicks/0 @ 6, step sum"]
     assert world.totals() == [2]
     assert world.log.offsets == {P0: 6}
     worker = world.worker(skip=frozenset({("clicks", 0, 6)}))
