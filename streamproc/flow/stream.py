@@ -157,7 +157,7 @@ class Stream:
         return self._then(nodes.WithWatermark(parent=self._node, location=at, column=name, lateness=late, ahead=early))
 
     def expect(self, name: str, predicate: pl.Expr, *, on_fail: OnFail = "reject") -> Stream:
-        """State what must be true of each row; null fails.
+        """State what must be true of each row; null fails, and so does a row that the predicate can't be computed for.
 
         Args:
             name: unique in the topology; the step's id is "expect:<name>".

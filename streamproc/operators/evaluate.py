@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from streamproc.errors import DataError
@@ -55,26 +56,28 @@ def true_for(batch: Batch, predicates: Sequence[pl.Expr], hidden: Sequence[str])
 def judged(batch: Batch, predicate: pl.Expr, hidden: Sequence[str]) -> tuple[pl.Series, dict[int, str]]:
     """For which rows a predicate is true (Boolean, no nulls), and what is wrong at those rows where it fails.
 
-    Ranges that fail are halved, so it takes no more evaluations than about one for each row.
+    Ranges that fail are halved, so it takes little more than one evaluation for each row, however many fail.
     """
     frame = batch.with_hidden(hidden) if hidden else batch.visible
     test = pl.all_horizontal(predicate).fill_null(False).alias("test")
-    pieces = [pl.Series("test", [], pl.Boolean)]
+    good = np.zeros(frame.height, np.bool_)
     wrong: dict[int, str] = {}
     pending = [(0, frame.height)] if frame.height else []
     while pending:
         start, height = pending.pop()
+        rows = frame.slice(start, height)
         try:
-            pieces.append(frame.slice(start, height).with_columns(test)["test"])
+            # A literal is repeated by with_columns only; select costs less.
+            result = rows.select(test) if height == 1 else rows.with_columns(test)
+            good[start : start + height] = result["test"].to_numpy()
         except _RAISED as error:
             if height == 1:
                 wrong[start] = _first_line(error)
-                pieces.append(pl.Series("test", [False]))
                 continue
             size = 1 if height <= _ONE_BY_ONE else -(-height // 2)
             parts = [(at, min(size, start + height - at)) for at in range(start, start + height, size)]
             pending += reversed(parts)
-    return pl.concat(pieces), wrong
+    return pl.Series(good), wrong
 
 
 def _first_line(error: BaseException) -> str:

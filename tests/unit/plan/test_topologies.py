@@ -242,7 +242,7 @@ def test_the_plan_as_text_offline() -> None:
 
 
 def test_the_plan_as_text_with_what_was_seen() -> None:
-    seen = Seen({"sensor-data": 4}, {"gold/truck_hours": "exists (version 812), schema matches"})
+    seen = Seen({"sensor-data": 4}, tables={"gold/truck_hours": "exists (version 812), schema matches"})
     assert render(plan(trucks()), facts=seen).splitlines()[:-3] == [
         "iot_trucks: 1 stage, 4 tasks, 1 topic, 5 tables. Nothing was changed.",
         "stage 1  sensor-data, 4 partitions, first start: earliest",
