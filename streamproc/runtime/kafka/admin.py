@@ -175,6 +175,31 @@ class Admin:
             lambda s: _each(self._client.delete_consumer_groups([topology], request_timeout=s), s, _NO_GROUP),
         )
 
+    def committed(self, group: str, partition: TopicPartition) -> int | None:
+        """Committed offset of a group, once no open transaction can change it; None if there is none.
+
+        Not asked of a consumer: one that reads without a group may look for its coordinator only every ten minutes.
+
+        Raises:
+            LogError: SP302 not reachable, SP305 refused.
+        """
+        asked = ck.ConsumerGroupTopicPartitions(
+            group, [ck.TopicPartition(self.physical(partition.topic), partition.partition)]
+        )
+
+        def ask(seconds: float) -> int | None:
+            request = self._client.list_consumer_group_offsets([asked], require_stable=True, request_timeout=seconds)
+            answers = _each(request, seconds, _NO_GROUP)
+            if not answers:
+                return None
+            answer = answers[group].topic_partitions[0]
+            if answer.error:  # each partition has its own
+                raise KafkaException(answer.error)
+            return int(answer.offset)
+
+        offset = self.retry.call("read committed offsets", ask)
+        return None if offset is None or offset < 0 else offset
+
     def set_offsets(self, topology: str, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets of the group while it has no members.
 

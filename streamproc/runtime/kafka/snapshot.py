@@ -23,6 +23,7 @@ class Snapshot:
 
     def __init__(self, admin: Admin, group: str, topic: str) -> None:
         self._admin = admin
+        self._group = group
         self._partition = TopicPartition(topic, 0)
         self._read_to = 0
         self._newest: dict[bytes, bytes] = {}
@@ -62,16 +63,7 @@ class Snapshot:
 
     def committed(self, partition: TopicPartition) -> int | None:
         """The group's committed offset of a partition, once no open transaction can change it."""
-        asked = ck.TopicPartition(self._admin.physical(partition.topic), partition.partition)
-
-        def ask(seconds: float) -> int:
-            answer = self._consumer.committed([asked], timeout=seconds)[0]
-            if answer.error:  # each partition has its own
-                raise KafkaException(answer.error)
-            return int(answer.offset)
-
-        offset = self._admin.retry.call("read committed offsets", ask)
-        return None if offset < 0 else offset
+        return self._admin.committed(self._group, partition)
 
     def close(self) -> None:
         """Close the connection."""

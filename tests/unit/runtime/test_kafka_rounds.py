@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,7 +21,6 @@ from streamproc.runtime.kafka.connection import KafkaSettings, Retry, Stopped
 from streamproc.runtime.kafka.consumer import Slice
 from streamproc.runtime.kafka.goal import Goal
 from streamproc.runtime.kafka.rounds import Rounds
-from streamproc.runtime.kafka.snapshot import Snapshot
 from streamproc.runtime.kafka.strikes import Strikes
 from streamproc.runtime.kafka.transactions import Transactions
 from streamproc.runtime.log import Facts, TopicPartition
@@ -210,26 +210,29 @@ def test_a_hole_at_the_end_is_passed_beside_a_partition_that_is_never_idle(monke
     assert asked == [{A}], "what moves is not asked about"
 
 
-def _snapshot(answers: list[int | None]) -> Snapshot:
+def _admin(answers: list[int | None]) -> Admin:
     """Of which the broker answers so many error codes."""
-    snapshot = Snapshot(Admin(KafkaSettings("127.0.0.1:1"), {}, threading.Event()), "group", "state")
+    admin = Admin(KafkaSettings("127.0.0.1:1"), {}, threading.Event())
 
-    def committed(asked: list[ck.TopicPartition], timeout: float) -> list[object]:
-        code = answers.pop(0)
-        return [SimpleNamespace(error=None if code is None else KafkaError(code), offset=7)]
+    def offsets(asked: list[Any], *, require_stable: bool, request_timeout: float) -> dict[str, Future[Any]]:
+        assert require_stable
+        code, future = answers.pop(0), Future[Any]()
+        error = None if code is None else KafkaError(code)
+        future.set_result(SimpleNamespace(topic_partitions=[SimpleNamespace(error=error, offset=7)]))
+        return {"group": future}
 
-    snapshot._consumer = SimpleNamespace(committed=committed)
-    return snapshot
+    admin._client = cast(Any, SimpleNamespace(list_consumer_group_offsets=offsets, poll=int, list_topics=lambda **_: 0))
+    return admin
 
 
 def test_a_partition_that_is_refused_is_a_log_error() -> None:
     with pytest.raises(LogError, match="SP305") as caught:
-        _snapshot([KafkaError.TOPIC_AUTHORIZATION_FAILED]).committed(A)
+        _admin([KafkaError.TOPIC_AUTHORIZATION_FAILED]).committed("group", A)
     assert "read committed offsets" in str(caught.value)
 
 
 def test_a_partition_that_can_not_be_told_yet_is_asked_for_again() -> None:
-    assert _snapshot([KafkaError.UNSTABLE_OFFSET_COMMIT, None]).committed(A) == 7
+    assert _admin([KafkaError.UNSTABLE_OFFSET_COMMIT, None]).committed("group", A) == 7
 
 
 def test_all_that_is_done_in_a_drain_has_one_deadline() -> None:
