@@ -11,7 +11,9 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import yaml
@@ -20,29 +22,40 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.oracle.readings import Answer, answer, generate
 
-JOB = Path(__file__).parent / "jobs" / "readings.py"
+JOBS = Path(__file__).parent / "jobs"
 PARTITIONS = 4
 
 
-class Job:
-    """The readings job under a name, topic, lake and state of its own, and the log of what was produced."""
+class Sent(NamedTuple):
+    """A message to produce; `timestamp` in milliseconds since 1970."""
 
-    def __init__(self, folder: Path, address: str, options: dict[str, str] | None = None) -> None:
-        self.name = f"readings_{uuid.uuid4().hex[:8]}"
+    partition: int
+    key: bytes
+    timestamp: int
+    value: bytes | None
+
+
+class Job:
+    """A job, by default the readings, under a name, topic, lake and state of its own; and what was produced for it."""
+
+    def __init__(
+        self, folder: Path, address: str, source: Path = JOBS / "readings.py", topic: str = "readings"
+    ) -> None:
+        self.name = f"{source.stem}_{uuid.uuid4().hex[:8]}"
         self.folder = folder
         self.lake = folder / "lake"
         self.address = address
         self.logs: dict[int, list[tuple[int, int, bytes | None]]] = {p: [] for p in range(PARTITIONS)}
         self.file = folder / "job.py"
-        self.file.write_text(JOB.read_text().replace('Topology("readings")', f'Topology("{self.name}")'))
+        self.file.write_text(source.read_text().replace(f'Topology("{source.stem}")', f'Topology("{self.name}")'))
         self.config = folder / "config.yaml"
         self.config.write_text(
             yaml.safe_dump(
                 {
-                    "kafka": {"bootstrap_servers": address, "options": options or {}},
+                    "kafka": {"bootstrap_servers": address},
                     "lake": str(self.lake),
                     "state_dir": str(folder / "state"),
-                    "topics": {"readings": self.name},
+                    "topics": {topic: self.name},
                 }
             )
         )
@@ -75,7 +88,14 @@ class Job:
         )
 
     def produce(self, count: int, *, seed: int, seconds: float = 0, start_ms: int = 1_760_000_000_000) -> None:
-        """Produce generated messages over about so many seconds, and note where each came to be."""
+        """Produce generated readings over about so many seconds, and note where each came to be."""
+        made = generate(count, seed, start_ms)
+        self.send(
+            [Sent(int(device[7:]) % PARTITIONS, device.encode(), at, value) for device, at, value in made], seconds
+        )
+
+    def send(self, messages: Sequence[Sent], seconds: float = 0) -> None:
+        """Produce messages over about so many seconds, and note where each came to be."""
         producer = Producer(
             {
                 "bootstrap.servers": self.address,
@@ -91,19 +111,18 @@ class Job:
             self.logs[message.partition()].append(entry)
 
         began = time.monotonic()
-        for i, (device, timestamp, value) in enumerate(generate(count, seed, start_ms)):
-            partition = int(device.rsplit("-", 1)[1]) % PARTITIONS
+        for i, (partition, key, timestamp, value) in enumerate(messages):
             while True:
                 try:
                     producer.produce(
-                        self.name, value, key=device, partition=partition, timestamp=timestamp, on_delivery=note
+                        self.name, value, key=key, partition=partition, timestamp=timestamp, on_delivery=note
                     )
                     break
                 except BufferError:
                     producer.poll(0.1)
             if i % 100 == 0:
                 producer.poll(0)
-                time.sleep(max(0.0, began + seconds * i / count - time.monotonic()))
+                time.sleep(max(0.0, began + seconds * i / len(messages) - time.monotonic()))
         assert producer.flush(60) == 0
 
     def producing(
