@@ -62,7 +62,12 @@ class Task:
         self._partitions = manifest.partitions
         self._skips = manifest.skips
         self._operators: list[Operator | None] = [step.build() if step.build else None for step in stage.steps]
-        for step, operator in self._stateful():
+        self._stateful: list[tuple[Step, Stateful]] = [
+            (step, operator)
+            for step, operator in zip(stage.steps, self._operators, strict=True)
+            if isinstance(operator, Stateful)
+        ]
+        for step, operator in self._stateful:
             state.restore(step.id, operator)
 
     @property
@@ -84,7 +89,7 @@ class Task:
         if not len(records):
             self.dirty, self.position = self.dirty or end > self.position, end
             return Outputs()
-        before = [(operator, operator.state) for _, operator in self._stateful()]
+        before = [(operator, operator.state) for _, operator in self._stateful]
         outputs, counters = Outputs(), account.copy(self.counters)
         try:
             self._run(records, end, outputs, counters)
@@ -105,17 +110,10 @@ class Task:
             lake=self.lake,
             partitions=self._partitions,
             skips=tuple(offset for offset in self._skips if position.record(offset) >= self.position),
-            steps=self.state.stage(self._stateful()),
+            steps=self.state.stage(self._stateful),
             tables=dict(self.tables),
             counters=account.copy(self.counters),
         )
-
-    def _stateful(self) -> list[tuple[Step, Stateful]]:
-        return [
-            (step, operator)
-            for step, operator in zip(self.stage.steps, self._operators, strict=True)
-            if isinstance(operator, Stateful)
-        ]
 
     def _run(self, records: Records, end: int, outputs: Outputs, counters: account.Counters) -> None:
         account.add(counters, SOURCE, {"in": len(records)})
